@@ -209,7 +209,8 @@ class Directives(PlanRecord, frozen=True, kw_only=True):
 
     mounts: tuple[Mount, ...] = ()
     idmaps: tuple[IdMap, ...] = ()
-    """Maps which the mounts need; `Mount.idmap` of a directive counts within this tuple."""
+    """Maps which the mounts need, `outside` as an id inside the container. `Mount.idmap` of a directive is 0 or 1 for
+    the two maps that every plan has (ftos.plan.containers), from 2 on one of these."""
     landlock: tuple[LandlockRule, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     layer: tuple[LayerEntry, ...] = ()

@@ -17,6 +17,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
+from msgspec.structs import replace
+
 import ftos._native
 from ftos._native import launch as engine
 from ftos.errors import FtosError, LaunchError
@@ -28,7 +30,7 @@ from ftos.plan.seccomp import compile_policy
 from ftos.runtime import instances, session
 from ftos.runtime.cgroups import Leaf
 from ftos.runtime.control import Command, Connection
-from ftos.runtime.instances import InstanceDirectory
+from ftos.runtime.instances import InstanceDirectory, InstanceRecord
 
 INIT = Path(ftos._native.__file__).with_name("ftos-init")
 
@@ -51,8 +53,11 @@ def command_of(plan: LaunchPlan, arguments: tuple[str, ...] = ()) -> Command:
 class Container:
     """A container with init running in it. A context manager: at the end all of it is gone."""
 
-    def __init__(self, places: Places, plan: LaunchPlan) -> None:
-        """Launch. Raises LaunchError or another FtosError; nothing is left behind then."""
+    def __init__(self, places: Places, plan: LaunchPlan, record: InstanceRecord | None = None) -> None:
+        """Launch. `record` makes it known to other processes as a running deployment; without one it is a build.
+
+        Raises LaunchError or another FtosError; nothing is left behind then.
+        """
         if os.geteuid() != 0:
             raise FtosError("containers are launched by root", "run it with sudo")
         data = plan_bytes(plan)
@@ -60,11 +65,17 @@ class Container:
         with ExitStack() as undo:
             self.directory = InstanceDirectory.make(places, plan.name)
             undo.callback(self.directory.remove)
+            if record is not None:
+                record = replace(record, instance=self.directory.name)
+                self.directory.write(record)
             self.leaf = Leaf(plan.group, self.directory.name)
             self.unlimited = self.leaf.make(plan.limits)
             undo.callback(self.leaf.remove)
             self.pid, self._pidfd = self._launch(places, plan, data)
             undo.callback(self._end)
+            if record is not None:
+                start_time = instances.process_start_time(self.pid) or 0
+                self.directory.write(replace(record, pid=self.pid, start_time=start_time))
             self._undo = undo.pop_all()
 
     def _launch(self, places: Places, plan: LaunchPlan, data: bytes) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 """Running containers, as directories that any later process can find.
 
     run/ftos/instances/<name>-<random>/   only root enters
-        instance.json                     what runs here (InstanceRecord); written once it runs
+        instance.json                     what runs here (InstanceRecord)
         control                           init's control socket
         status                            "exit N" once the app has ended
         lock                              held by its launcher
@@ -29,7 +29,7 @@ from ftos.runtime.cgroups import Leaf
 
 
 class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
-    instance: str
+    instance: str = ""
     deployment: str
     """Name at the time of the start."""
     id: str
@@ -38,14 +38,14 @@ class InstanceRecord(msgspec.Struct, frozen=True, kw_only=True):
     commit: str
     layer: str
     """Path of its configuration layer."""
-    pid: int
-    """Init's process id on the host."""
-    start_time: int
-    """Of init, in clock ticks since boot (proc_pid_stat(5), field 22): tells a reused pid apart."""
+    environment: tuple[tuple[str, str], ...]
+    working_directory: str
     started_at: str
     """ISO 8601, UTC."""
-    environment: tuple[tuple[str, str], ...] = ()
-    working_directory: str = "/"
+    pid: int = 0
+    """Init's process id on the host; 0 while the launch is under way."""
+    start_time: int = 0
+    """Of init, in clock ticks since boot (proc_pid_stat(5), field 22): tells a reused pid apart."""
 
 
 def process_start_time(pid: int) -> int | None:
@@ -99,12 +99,20 @@ def stage(places: Places) -> Path:
 
 def running(places: Places, deployment_id: str | None = None) -> list[InstanceRecord]:
     """What runs now, of one deployment or of all, oldest first. Leftovers are removed."""
+    found = (r for r in _records(places) if r.pid and deployment_id in (None, r.id))
+    return sorted(found, key=lambda record: (record.started_at, record.instance))
+
+
+def in_use(places: Places) -> tuple[frozenset[str], frozenset[str]]:
+    """Commits and configuration layers which running containers and launches under way need."""
+    records = _records(places)
+    return frozenset(r.commit for r in records), frozenset(r.layer for r in records)
+
+
+def _records(places: Places) -> list[InstanceRecord]:
     with _listing(places) as parent:
         _clean(parent)
-        records = [record for path in parent.iterdir() if (record := _read(path)) is not None]
-    return sorted(
-        (r for r in records if deployment_id in (None, r.id) and is_alive(r)), key=lambda r: (r.started_at, r.instance)
-    )
+        return [record for path in parent.iterdir() if (record := _read(path)) is not None]
 
 
 def control_path(places: Places, record: InstanceRecord) -> Path:
@@ -137,7 +145,7 @@ def _clean(parent: Path) -> None:
             if lock >= 0:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             record = _read(path)
-            if record is not None and is_alive(record):
+            if record is not None and record.pid and is_alive(record):
                 continue
             group = record.id if record is not None else "build"
             Leaf(group, path.name).remove()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Brings together what one launch needs: descriptors, facts, the image's tree, the id range; and prepares the disk.
+
+`assemble` reads and computes, `prepare` writes (volumes, configuration layer). The same assembly serves a launch,
+`ftos explain` and `ftos plan`.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from ftos.host import ids
+from ftos.host.facts import HostFacts
+from ftos.host.places import Places
+from ftos.plan.compile import LaunchContext, compile_plan
+from ftos.plan.layer import render_layer
+from ftos.plan.records import LaunchPlan, LayerEntry
+from ftos.runtime import layers
+from ftos.runtime.instances import InstanceRecord, in_use
+from ftos.services.registry import resolve_all
+from ftos.spec.catalog import Catalog
+from ftos.spec.records import Deployment, Image
+from ftos.volumes import prepare as volumes
+
+NOT_BUILT = "not-built"
+"""Stands for the commit in the plan of an image that is not in the store."""
+
+
+class Assembly(msgspec.Struct, frozen=True, kw_only=True):
+    deployment: Deployment
+    image: Image
+    commit: str
+    tree: Path
+    layer: Path
+    entries: tuple[LayerEntry, ...]
+    plan: LaunchPlan
+
+
+def assemble(
+    places: Places, catalog: Catalog, facts: HostFacts, deployment: Deployment, commit: str, tree: Path
+) -> Assembly:
+    """Everything for a launch of `deployment` from the image's `tree`. Raises what reading and resolving raise."""
+    image = catalog.image(deployment.image)
+    owner = (facts.owner.uid, facts.owner.gid, str(facts.owner.home)) if facts.owner else None
+    services = {service.name: service for service in catalog.services()}
+    directives = resolve_all(deployment, image, services, owner)
+    host = {
+        "arch": facts.architecture,
+        "gpu": facts.gpu,
+        "locale": facts.locale,
+        "name": deployment.name,
+        "timezone": facts.timezone,
+    }
+    entries = render_layer(deployment, image, host, list(directives.values()), deployment.name)
+    layer = layers.layer_path(places, deployment.id, tree, entries)
+    context = LaunchContext(
+        tree=tree,
+        layer=layer,
+        volumes=volumes.directory(places, deployment.id),
+        id_base=ids.allocate(places, deployment.id),
+        locale=facts.locale,
+        timezone=facts.timezone,
+    )
+    plan = compile_plan(deployment, image, catalog.osbase(image.osbase), directives, context)
+    return Assembly(
+        deployment=deployment, image=image, commit=commit, tree=tree, layer=layer, entries=entries, plan=plan
+    )
+
+
+def prepare(places: Places, assembly: Assembly) -> InstanceRecord:
+    """Write what the launch needs on the disk. Returns the record of the instance to be."""
+    volumes.prepare(places, assembly.deployment.id, assembly.image.volumes)
+    layers.materialise(assembly.layer, assembly.tree, assembly.entries, in_use(places)[1])
+    return InstanceRecord(
+        deployment=assembly.deployment.name,
+        id=assembly.deployment.id,
+        image=assembly.image.name,
+        commit=assembly.commit,
+        layer=str(assembly.layer),
+        environment=assembly.plan.environment,
+        working_directory=assembly.plan.working_directory,
+        started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )

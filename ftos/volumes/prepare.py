@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""The directories of kept volumes: volumes/<deployment id>/<name>, owned by the app's id of the foreign range.
+
+The parents belong to root and nobody else enters them, so a name in them is what it was made as. The volumes
+themselves are the app's: nothing here looks into them, except to count and to delete, by descriptors.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from ftos.errors import FtosError, quote
+from ftos.host.places import Places
+from ftos.plan.records import APP_ID, FOREIGN_BASE
+from ftos.spec.records import Volume
+
+KEPT = ("data", "settings", "cache")
+"""Classes which live on the disk; the others are gone at exit."""
+
+
+def directory(places: Places, deployment_id: str) -> Path:
+    return places.volumes / deployment_id
+
+
+def prepare(places: Places, deployment_id: str, volumes: Iterable[Volume]) -> Path:
+    """Make what is missing of a deployment's kept volumes. Returns their directory. A crash leaves nothing half done."""
+    parent = directory(places, deployment_id)
+    for path in (places.volumes, parent):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for volume in volumes:
+        if volume.volume_class in KEPT:
+            _make(parent / volume.name)
+    return parent
+
+
+def _make(path: Path) -> None:
+    path.mkdir(mode=0o700, exist_ok=True)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise FtosError(f"the volume {quote(path)} can't be used: {error.strerror}", "look what is there") from error
+    try:
+        if os.fstat(fd).st_uid == os.geteuid():  # new, or a crash came before this step
+            os.fchown(fd, FOREIGN_BASE + APP_ID, FOREIGN_BASE + APP_ID)
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sizes(places: Places, deployment_id: str) -> dict[str, int]:
+    """Bytes on the disk of each kept volume."""
+    parent = directory(places, deployment_id)
+    return {path.name: _size(path) for path in sorted(parent.iterdir())} if parent.is_dir() else {}
+
+
+def _size(path: Path) -> int:
+    total = 0
+    for _, _, files, fd in os.fwalk(path):
+        for name in files:
+            total += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
+    return total
+
+
+def delete(places: Places, deployment_id: str) -> None:
+    """Delete all kept volumes of a deployment, for good. First they leave their name, so none is used half deleted."""
+    parent = directory(places, deployment_id)
+    if not parent.exists():
+        return
+    doomed = places.volumes / f".deleted-{deployment_id}"
+    if not doomed.exists():
+        parent.rename(doomed)
+    shutil.rmtree(doomed)
