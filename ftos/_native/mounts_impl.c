@@ -57,28 +57,34 @@ static const char *attach_to_stage(struct child *child, int mount, char *space, 
 	return space;
 }
 
-/* "upper" and "work" on a fresh private tmpfs, as options of an overlay. */
-static void add_private_upper(struct child *child, int context, uint64_t size, uint32_t number)
+/* The options of an overlay for its writable layer: the directories "upper" and "work" of a mount on the stage. */
+static void add_upper(struct child *child, int context, char *space, const char *object)
 {
-	char space[NAME_SPACE];
-	int upper = new_tmpfs(child, size, 0755, child->base, child->base, MOUNT_ATTR_NODEV);
 	char *end = space;
 
-	attach_to_stage(child, upper, space, "upper", number);
-	sys1(__NR_close, upper);
 	while (*end)
 		end++;
-	become_file_user(child, 0, 0);
-	append(end, "/upper");
-	long made = sys3(__NR_mkdirat, AT_FDCWD, space, 0755);
 	append(end, "/work");
-	if (made >= 0)
-		made = sys3(__NR_mkdirat, AT_FDCWD, space, 0755);
-	become_root_again();
-	must(child, made, "make a private writable layer", space);
-	must(child, mount_option(context, "workdir", space), "set the work directory", space);
+	must(child, mount_option(context, "workdir", space), "set the work directory", object);
 	append(end, "/upper");
-	must(child, mount_option(context, "upperdir", space), "set the writable layer", space);
+	must(child, mount_option(context, "upperdir", space), "set the writable layer", object);
+}
+
+/* A writable layer on a fresh private tmpfs; its top directory belongs to `uid` and `gid` of the container. */
+static void add_private_upper(struct child *child, int context, uint64_t size, uint32_t number, uint32_t uid, uint32_t gid)
+{
+	char space[NAME_SPACE];
+	int upper = new_tmpfs(child, size, 0777, child->base, child->base, MOUNT_ATTR_NODEV);
+
+	become_file_user(child, uid, gid);
+	long made = sys3(__NR_mkdirat, upper, "upper", 0755);
+	if (made >= 0)
+		made = sys3(__NR_mkdirat, upper, "work", 0755);
+	become_root_again();
+	must(child, made, "make a private writable layer", "");
+	attach_to_stage(child, upper, space, "upper", number);
+	sys1(__NR_close, upper);
+	add_upper(child, context, space, "");
 }
 
 static void make_stage(struct child *child)
@@ -119,16 +125,10 @@ static void make_root(struct child *child, uint32_t index)
 			must(child, mount_option(context, "lowerdir+", space), "add a layer", space);
 		}
 		if (*upper == '/') {
-			char *end = space;
 			attach_to_stage(child, prepared[index], space, "upper", index);
-			while (*end)
-				end++;
-			append(end, "/work");
-			must(child, mount_option(context, "workdir", space), "set the work directory", upper);
-			append(end, "/upper");
-			must(child, mount_option(context, "upperdir", space), "set the writable layer", upper);
+			add_upper(child, context, space, upper);
 		} else if (*upper) {
-			add_private_upper(child, context, mount->size, index);
+			add_private_upper(child, context, mount->size, index, 0, 0);
 		}
 		root = create_overlay(child, context, *upper ? 0 : MOUNT_ATTR_RDONLY, "/");
 	}
@@ -266,7 +266,7 @@ static void mount_discard(struct child *child, const struct plan_mount *mount, u
 	attach_to_stage(child, lower, space, "discard", index);
 	sys1(__NR_close, lower);
 	must(child, mount_option(context, "lowerdir+", space), "add a layer", path);
-	add_private_upper(child, context, mount->size, index);
+	add_private_upper(child, context, mount->size, index, child->header->uid, child->header->gid);
 	attach(child, create_overlay(child, context, attributes_of(mount), path), mount);
 }
 

@@ -84,5 +84,3 @@ def _taken_on_host() -> Iterator[tuple[int, int]]:
             fields = line.split(":")
             if len(fields) == 3 and fields[1].isdigit() and fields[2].isdigit():
                 yield int(fields[1]), int(fields[1]) + int(fields[2])
-
-

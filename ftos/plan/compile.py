@@ -120,7 +120,9 @@ def _temporary(image: Image) -> list[Mount]:
     own = {volume.path for volume in image.volumes}
     mounts = (
         Mount(kind=MountKind.TMPFS, target="/tmp", size=TEMPORARY_SIZE, mode=0o1777, purpose="private, gone at exit"),
-        Mount(kind=MountKind.TMPFS, target="/var/tmp", size=TEMPORARY_SIZE, mode=0o1777, purpose="private, gone at exit"),
+        Mount(
+            kind=MountKind.TMPFS, target="/var/tmp", size=TEMPORARY_SIZE, mode=0o1777, purpose="private, gone at exit"
+        ),
         Mount(kind=MountKind.TMPFS, target=HOME, size=64 * MEBIBYTE, mode=0o700, purpose="private, gone at exit"),
         Mount(
             kind=MountKind.TMPFS,

@@ -40,15 +40,19 @@ BUILD_CAPABILITIES = sum(1 << number for number in (0, 1, 3, 4, 5, 6, 7, 18, 31)
 MASKED = tuple(
     "/proc/" + name
     for name in (
-        "acpi asound buddyinfo bus cmdline config.gz consoles cpufreq crypto device-tree devices diskstats dma driver dynamic_debug fs interrupts iomem "
-        "ioports irq kallsyms kcore key-users keys kmsg kpagecgroup kpagecount kpageflags latency_stats locks misc modules mtrr "
-        "pagetypeinfo partitions pressure sched_debug schedstat scsi slabinfo softirqs swaps sysrq-trigger timer_list "
-        "timer_stats tty vmallocinfo vmcore vmstat zoneinfo"
+        "acpi asound buddyinfo bus cmdline config.gz consoles cpufreq crypto device-tree devices diskstats dma "
+        "driver dynamic_debug fs interrupts iomem ioports irq kallsyms kcore key-users keys kmsg kpagecgroup "
+        "kpagecount kpageflags latency_stats locks misc modules mtrr pagetypeinfo partitions pressure sched_debug "
+        "schedstat scsi slabinfo softirqs swaps sysrq-trigger timer_list timer_stats tty vmallocinfo vmcore "
+        "vmstat zoneinfo"
     ).split()
 )
 """What of /proc tells about the host and not about the container."""
 
-RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MEMLOCK, RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_RTPRIO = 4, 6, 7, 8, 12, 13, 14
+RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MEMLOCK = 4, 6, 7, 8
+RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_RTPRIO = 12, 13, 14
+"""setrlimit(2) numbers, the same on all our architectures; Python's `resource` lacks some."""
+NO_FLAGS = MountFlag(0)
 MEBIBYTE = 1 << 20
 
 
@@ -73,7 +77,7 @@ def standard_idmaps(id_base: int) -> tuple[IdMap, IdMap]:
     )
 
 
-def kernel_mounts(shm: int, flags: MountFlag = MountFlag(0)) -> tuple[Mount, ...]:
+def kernel_mounts(shm: int, flags: MountFlag = NO_FLAGS) -> tuple[Mount, ...]:
     """/proc, what is hidden of it, and /dev with `shm` bytes of shared memory."""
     return (
         Mount(kind=MountKind.PROC, target="/proc", flags=MountFlag.READ_ONLY | flags, purpose="its own processes"),
@@ -94,7 +98,7 @@ def foreign_bind(source: Path, target: str, *, read_only: bool) -> Mount:
     return Mount(kind=MountKind.BIND, source=str(source), target=target, idmap=MAP_FOREIGN, flags=flags)
 
 
-def host_bind(source: Path, target: str, flags: MountFlag = MountFlag(0)) -> Mount:
+def host_bind(source: Path, target: str, flags: MountFlag = NO_FLAGS) -> Mount:
     """A directory (or, with MountFlag.FILE, a file) of the host's own system, its ids as they are; read-only."""
     return Mount(
         kind=MountKind.BIND,

@@ -207,7 +207,9 @@ def decode(data: bytes) -> tuple[LaunchPlan, bytes]:
             group=text(header.group),
             hostname=text(header.hostname),
             namespaces=Namespace(header.namespaces),
-            idmaps=tuple(IdMap(uid=m.uid, gid=m.gid, outside=m.outside, count=m.count) for m in records("idmaps", IDMAP)),
+            idmaps=tuple(
+                IdMap(uid=m.uid, gid=m.gid, outside=m.outside, count=m.count) for m in records("idmaps", IDMAP)
+            ),
             uid=header.uid,
             gid=header.gid,
             capabilities=header.capabilities,
@@ -224,7 +226,9 @@ def decode(data: bytes) -> tuple[LaunchPlan, bytes]:
                 )
                 for m in records("mounts", MOUNT)
             ),
-            landlock=tuple(LandlockRule(path=text(r.path), access=Access(r.access)) for r in records("landlock", LANDLOCK)),
+            landlock=tuple(
+                LandlockRule(path=text(r.path), access=Access(r.access)) for r in records("landlock", LANDLOCK)
+            ),
             landlock_scopes=bool(header.flags & FLAG_LANDLOCK_SCOPES),
             seccomp="",
             rlimits=tuple(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A launch plan in words: what the app can reach, and how that is held. From the plan alone, which is what is enforced."""
+"""A launch plan in words: what the app can reach, and how that is held. From the plan alone, which is enforced."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def explain(plan: LaunchPlan) -> list[Section]:
         (
             "Is",
             [
-                f"user {plan.uid} inside, {base + plan.uid} on this device, one of {plan.idmaps[0].count} ids of its own",
+                f"user {plan.uid} inside, {base + plan.uid} on this device; {plan.idmaps[0].count} ids are its own",
                 "without any capability" if not plan.capabilities else f"with capabilities {plan.capabilities:#x}",
                 f"system calls: the policy `{plan.seccomp}`; unknown ones answer ENOSYS",
             ],
@@ -80,7 +80,7 @@ def _network(plan: LaunchPlan) -> list[str]:
     if plan.namespaces & Namespace.NET:
         return ["none: only its own loopback interface"]
     return [
-        "SHARED WITH THIS DEVICE: every address and port, without a firewall, also what listens on this device's loopback",
+        "SHARED WITH THIS DEVICE: every address and port, no firewall, also servers on this device's loopback",
         "abstract unix sockets of others are out of reach (landlock)",
     ]
 
@@ -101,7 +101,7 @@ def _remains(plan: LaunchPlan) -> Iterator[str]:
         yield f"namespaces shared with this device: {', '.join(str(n.name).lower() for n in Namespace if n in shared)}"
     for mount in plan.mounts:
         if _is_bound(mount) and not mount.flags & MountFlag.READ_ONLY and not mount.flags & MountFlag.FILE:
-            yield f"{mount.target}: besides its rights the app may change modes, times and attributes of your files there"
+            yield f"{mount.target}: the app may also change modes, times and attributes of your files there"
     for rule in plan.landlock:
         if _creates_without_write(rule):
             yield f"{rule.path}: what may be created may also be written"

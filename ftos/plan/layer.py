@@ -16,6 +16,7 @@ from ftos.plan.records import Directives, LayerEntry
 from ftos.spec.records import Deployment, Image, Scalar
 from ftos.spec.template import render
 
+_HOSTS = "127.0.0.1 localhost {}\n::1 localhost\n"
 MOUNT_POINTS = ("/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/home/app", "/run/user/1000")
 
 
@@ -45,7 +46,7 @@ def render_layer(
         *(LayerEntry(path=volume.path, kind="directory") for volume in image.volumes),
         *(entry for directive in directives for entry in directive.layer),
         LayerEntry(path="/etc/hostname", kind="file", content=f"{hostname}\n", mode=0o644),
-        LayerEntry(path="/etc/hosts", kind="file", content=f"127.0.0.1 localhost {hostname}\n::1 localhost\n", mode=0o644),
+        LayerEntry(path="/etc/hosts", kind="file", content=_HOSTS.format(hostname), mode=0o644),
         LayerEntry(path="/etc/machine-id", kind="file", content=f"{machine_id}\n", mode=0o444),
         *(
             LayerEntry(path=file.path, kind="file", content=render(file.content, values), mode=int(file.mode, 8))

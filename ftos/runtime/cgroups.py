@@ -16,6 +16,7 @@ from pathlib import Path
 from ftos.plan.records import CgroupLimits
 
 _FILES = {"memory": "memory.max", "pids": "pids.max", "cpu_weight": "cpu.weight"}
+_TRIES = 100
 _CONTROLLERS = {"memory": "memory", "pids": "pids", "cpu_weight": "cpu"}
 
 
@@ -40,7 +41,10 @@ class Leaf:
         """Make it and set its limits. Returns the limits that were asked for and can't be kept here."""
         if self.path is None:
             return [name for name in _FILES if getattr(limits, name)]
-        self.path.mkdir(parents=True, exist_ok=True)
+        for _ in range(_TRIES):
+            with suppress(FileNotFoundError):  # another instance of the group has just ended, and took it away
+                self.path.mkdir(parents=True, exist_ok=True)
+                break
         wanted = [name for name in _FILES if getattr(limits, name)]
         missing = []
         for name in wanted:
@@ -69,7 +73,7 @@ class Leaf:
         """Remove it, and the group above when nothing else is in it. Its processes are dead or dying."""
         if self.path is None:
             return
-        for _ in range(100):
+        for _ in range(_TRIES):
             try:
                 self.path.rmdir()
                 break

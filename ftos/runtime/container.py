@@ -123,14 +123,6 @@ class Container:
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
-    def status(self) -> int | None:
-        """The app's exit status as init wrote it; None when there is none."""
-        try:
-            word, _, number = (self.directory.path / "status").read_text().strip().partition(" ")
-        except FileNotFoundError:
-            return None
-        return int(number) if word == "exit" and number.isdigit() else None
-
     def _end(self) -> None:
         """Kill what is left and wait: when init is reaped, nothing of its pid namespace runs any more."""
         self.kill()

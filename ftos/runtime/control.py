@@ -21,6 +21,7 @@ from msgspec import Struct as Record
 from ftos.errors import LaunchError
 
 PAYLOAD_MAX = 131072
+NO_TERMINAL = os.terminal_size((0, 0))
 _REQUEST = Struct(
     "kind" / Int32ul,
     "terminal" / Int32ul,
@@ -90,9 +91,9 @@ class Connection:
         command: Command,
         streams: Sequence[int],
         terminal: int = 0,
-        size: os.terminal_size = os.terminal_size((80, 24)),
+        size: os.terminal_size = NO_TERMINAL,
     ) -> None:
-        """Ask for a process. Bit i of `terminal`: standard stream i is a new pty; the others are `streams`, in order."""
+        """Ask for a process. Bit i of `terminal`: stream i is a new pty of this size; the others are `streams`."""
         texts = [command.directory, *command.arguments, *(f"{name}={value}" for name, value in command.environment)]
         payload = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
         if len(payload) > PAYLOAD_MAX:

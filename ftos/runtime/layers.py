@@ -10,11 +10,12 @@ container itself (`/dev`, `/proc`, ...) are always directories of the layer, wha
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ftos.errors import FtosError, quote
@@ -31,25 +32,28 @@ def layer_path(places: Places, deployment_id: str, tree: Path, entries: Sequence
     return places.state / "layers" / deployment_id / f"{layer_digest(entries)[:32]}-{tree.name[:16]}"
 
 
-def materialise(path: Path, tree: Path, entries: Sequence[LayerEntry], in_use: frozenset[str]) -> None:
+def materialise(path: Path, tree: Path, entries: Sequence[LayerEntry], in_use: Collection[str]) -> None:
     """Write the layer to `path` unless it is there, and remove the deployment's older ones but those `in_use`."""
-    if path.is_dir():
-        return
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for older in path.parent.iterdir():
-        if str(older) not in in_use:
-            shutil.rmtree(older)
-    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
-    os.chmod(temporary, 0o755)
-    os.chown(temporary, FOREIGN_BASE, FOREIGN_BASE)
-    tree_fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for entry in entries:
-            _write(temporary, _resolve(tree_fd, entry.path), entry)
-    finally:
-        os.close(tree_fd)
-    os.sync()
-    temporary.rename(path)
+    with open(path.parent / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if path.is_dir():
+            return
+        for older in path.parent.iterdir():
+            if older.is_dir() and str(older) not in in_use:
+                shutil.rmtree(older)
+        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
+        os.chmod(temporary, 0o755)
+        os.chown(temporary, FOREIGN_BASE, FOREIGN_BASE)
+        tree_fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for entry in entries:
+                _write(temporary, _resolve(tree_fd, entry.path), entry)
+        finally:
+            os.close(tree_fd)
+        for *_, directory in os.fwalk(temporary):
+            os.fsync(directory)
+        temporary.rename(path)
 
 
 def _resolve(tree: int, path: str) -> list[str]:
@@ -72,7 +76,7 @@ def _resolve(tree: int, path: str) -> list[str]:
             continue
         links += 1
         if links > _MAX_LINKS:
-            raise FtosError(f"the image has too many symlinks on the way to {quote(path)}", "rebuild or replace the image")
+            raise FtosError(f"the image has too many symlinks on the way to {quote(path)}", "mend the image")
         if target.startswith("/"):
             done = []
         todo = [step for step in target.split("/") if step] + todo
@@ -92,13 +96,16 @@ def _write(top: Path, parts: list[str], entry: LayerEntry) -> None:
         return
     target = at / parts[-1]
     if _is_directory(target):
-        raise FtosError(f"{quote(entry.path)} is to be a file, and a directory is needed there", "change the image's files")
+        raise FtosError(f"{quote(entry.path)} is a file of the image, and a directory is needed there", "move it")
     target.unlink(missing_ok=True)
     if entry.kind == "link":
         target.symlink_to(entry.content)
     else:
-        target.write_text(entry.content, encoding="utf-8")
-        target.chmod(entry.mode)
+        with open(target, "x", encoding="utf-8") as file:
+            file.write(entry.content)
+            file.flush()
+            os.fchmod(file.fileno(), entry.mode)
+            os.fsync(file.fileno())
     os.chown(target, FOREIGN_BASE, FOREIGN_BASE, follow_symlinks=False)
 
 

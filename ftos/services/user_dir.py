@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Interface `user-dir`: a directory of the owner, shown to an app.
 
-Only the ids of the owner are mapped: what belongs to others in there is nobody's, and can't be written. Mounts below the
-directory are not followed. Without a writing right it is mounted read-only; with all of them writable; with some of
-them writable, and landlock allows those alone.
+Only the ids of the owner are mapped: what belongs to others in there is nobody's, and can't be written. Mounts below
+the directory are not followed. Without a writing right it is mounted read-only; with all of them writable; with some
+of them writable, and landlock allows those alone.
 
 Where one instance lies inside another's directory, an app that may write there could replace a part of the path by a
 symlink: behind the outer directory, symlinks are refused.
@@ -133,7 +133,8 @@ def _path(binder: Binder, service: Service) -> PurePosixPath:
         return PurePosixPath(written)
     if binder.owner is None:
         raise BadInput(
-            f"{binder.where}: whose home {written} is in, is not known", "name the owner's account in host.yml: owner: NAME"
+            f"{binder.where}: whose home {written} is in, is not known",
+            "name the owner's account in host.yml: owner: NAME",
         )
     return PurePosixPath(binder.owner[2], written[2:])
 

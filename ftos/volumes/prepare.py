@@ -26,7 +26,7 @@ def directory(places: Places, deployment_id: str) -> Path:
 
 
 def prepare(places: Places, deployment_id: str, volumes: Iterable[Volume]) -> Path:
-    """Make what is missing of a deployment's kept volumes. Returns their directory. A crash leaves nothing half done."""
+    """Make what is missing of a deployment's kept volumes, and return their directory. A crash leaves nothing half."""
     parent = directory(places, deployment_id)
     for path in (places.volumes, parent):
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
