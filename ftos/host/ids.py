@@ -82,5 +82,5 @@ def _taken_on_host() -> Iterator[tuple[int, int]]:
             continue
         for line in lines:
             fields = line.split(":")
-            if len(fields) == 3 and fields[1].isdigit() and fields[2].isdigit():
+            if len(fields) == 3 and fields[1].isdecimal() and fields[2].isdecimal():
                 yield int(fields[1]), int(fields[1]) + int(fields[2])

@@ -49,8 +49,8 @@ def target_of(binder: Binder) -> str:
 
 
 def _access(binder: Binder) -> Access:
-    """The landlock rights of the granted rights; those which the image asks for unless the binding names others."""
-    granted = binder.binding.rights if binder.binding.rights is not None else binder.request.rights or READING
+    """The landlock rights of the granted rights. A binding that names none grants reading: an image only asks."""
+    granted = binder.binding.rights if binder.binding.rights is not None else READING
     if "dummy-write" in granted:
         raise Unsupported(f"{binder.where}: this ftos has no dummy-write yet", "grant list and read, or bind to empty")
     if not set(READING) <= set(granted):
@@ -111,12 +111,16 @@ def _ids(binder: Binder, service: Service) -> tuple[int, int]:
 
 
 def _source(binder: Binder, service: Service) -> tuple[str, str]:
-    """The path in two parts: up to the outermost instance around it, and beneath that."""
+    """The path in two parts: up to the outermost instance around it, and beneath that.
+
+    Where no owner is known, no instance in a home can be around it: it could not be bound.
+    """
     path = _path(binder, service)
     outer = [
         candidate
         for other in binder.services.values()
         if other.interface == "user-dir" and other.provider == "directory"
+        if binder.owner is not None or not _is_in_home(other)
         if (candidate := _path(binder, other)) != path and path.is_relative_to(candidate)
     ]
     if not outer:
@@ -129,14 +133,18 @@ def _path(binder: Binder, service: Service) -> PurePosixPath:
     written = str(service.settings.get("path", ""))
     if not written.startswith(("/", "~/")) or ".." in written.split("/"):
         raise BadInput(f"service {quote(service.name)}: settings.path must be absolute or begin with ~/, without ..")
-    if not written.startswith("~/"):
-        return PurePosixPath(written)
+    if not _is_in_home(service):
+        return PurePosixPath("/", written.lstrip("/"))
     if binder.owner is None:
         raise BadInput(
             f"{binder.where}: whose home {written} is in, is not known",
             "name the owner's account in host.yml: owner: NAME",
         )
-    return PurePosixPath(binder.owner[2], written[2:])
+    return PurePosixPath(binder.owner[2], written[2:].lstrip("/"))
+
+
+def _is_in_home(service: Service) -> bool:
+    return str(service.settings.get("path", "")).startswith("~/")
 
 
 def _empty(binder: Binder) -> Directives:

@@ -12,26 +12,53 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-Name = Annotated[str, Meta(pattern=r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z", description="lower case letters, digits and '-', at most 63")]
+_UNPRINTABLE = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+"""Control characters of ASCII and Latin-1 (a terminal obeys those too) and Unicode's line separators."""
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z",
+        description="lower case letters, digits and '-', at most 63",
+    ),
+]
 OsbaseName = Annotated[
-    str, Meta(pattern=r"\A[a-z0-9][a-z0-9-]{0,30}/[a-z0-9][a-z0-9.-]{0,30}\Z", description="DISTRO/RELEASE, as in debian/trixie")
+    str,
+    Meta(
+        pattern=r"\A[a-z0-9][a-z0-9-]{0,30}/[a-z0-9][a-z0-9.-]{0,30}\Z",
+        description="DISTRO/RELEASE, as in debian/trixie",
+    ),
 ]
 PackageName = Annotated[
-    str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+._-]{0,127}\Z", description="a package name of the distro, without version")
+    str,
+    Meta(
+        pattern=r"\A[A-Za-z0-9][A-Za-z0-9+._-]{0,127}\Z",
+        description="a package name of the distro, without version",
+    ),
 ]
-AbsolutePath = Annotated[str, Meta(pattern=r"\A/[^\x00-\x1f\x7f]*\Z", max_length=4095, description="an absolute path without '..'")]
-HostPath = Annotated[
-    str, Meta(pattern=r"\A(/|~/|~\Z)[^\x00-\x1f\x7f]*\Z", max_length=4095, description="an absolute path, or one below the owner's home: ~/...")
+AbsolutePath = Annotated[
+    str, Meta(pattern=rf"\A/[^{_UNPRINTABLE}]*\Z", max_length=4095, description="an absolute path without '..'")
 ]
-FileMode = Annotated[str, Meta(pattern=r"\A0[0-7]{3}\Z", description="octal permission bits in quotes, as \"0644\"")]
+FileMode = Annotated[str, Meta(pattern=r"\A0[0-7]{3}\Z", description='octal permission bits in quotes, as "0644"')]
 Size = Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,11}[KMGT]?\Z", description="bytes, base 1024: 700M")]
 Duration = Annotated[str, Meta(pattern=r"\A[1-9][0-9]{0,8}[smhd]\Z", description="30s, 15m, 8h or 14d")]
-EnvironmentName = Annotated[str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z", description="letters, digits and '_'")]
-Text = Annotated[str, Meta(pattern=r"\A[^\x00-\x08\x0b-\x1f\x7f]*\Z", max_length=65536, description="text without control characters")]
-Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]*\Z", max_length=1024, description="one line of text")]
-Argument = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=65536)]
+EnvironmentName = Annotated[
+    str, Meta(pattern=r"\A[A-Za-z_][A-Za-z0-9_]{0,127}\Z", description="letters, digits and '_'")
+]
+Text = Annotated[
+    str,
+    Meta(
+        pattern=r"\A[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]*\Z",
+        max_length=65536,
+        description="text without control characters",
+    ),
+]
+Line = Annotated[str, Meta(pattern=rf"\A[^{_UNPRINTABLE}]*\Z", max_length=1024, description="one line of text")]
+Argument = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=65536, description="text without NUL")]
 Scalar = bool | int | float | Line
-DeploymentId = Annotated[str, Meta(pattern=r"\Ad-[0-9a-f]{8}\Z", description="d- and eight hex digits; given by `ftos deploy`")]
+DeploymentId = Annotated[
+    str, Meta(pattern=r"\Ad-[0-9a-f]{8}\Z", description="d- and eight hex digits; given by `ftos deploy`")
+]
 AccountName = Annotated[str, Meta(pattern=r"\A[a-z_][a-z0-9_-]{0,30}\$?\Z", description="a login name of this device")]
 
 Right = Literal["list", "read", "write", "create", "delete", "mkdir", "rmdir", "dummy-write"]
@@ -70,7 +97,9 @@ class Osbase(Record, frozen=True, kw_only=True):
     successor: OsbaseName | None = None
     engine: Literal["apt", "apk"]
     sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
-    keys: Annotated[tuple[Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+._-]{0,127}\Z")], ...], Meta(min_length=1)]
+    keys: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+._-]{0,127}\Z")], ...], Meta(min_length=1)
+    ]
     base_packages: tuple[PackageName, ...] = ()
     os_components: dict[Name, OsComponent] = {}
     environment: dict[EnvironmentName, Line] = {}
@@ -105,7 +134,9 @@ class File(Record, frozen=True, kw_only=True):
 
 class Link(Record, frozen=True, kw_only=True):
     path: AbsolutePath
-    target: Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]+\Z", max_length=4095)]
+    target: Annotated[
+        str, Meta(pattern=rf"\A[^{_UNPRINTABLE}]+\Z", max_length=4095, description="a path, absolute or relative")
+    ]
 
 
 class Request(Record, frozen=True, kw_only=True):
