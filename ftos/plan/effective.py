@@ -45,7 +45,7 @@ class Source:
         for part in key:
             if isinstance(node, yamltext.Mapping) and isinstance(part, str) and part in node.entries:
                 line, node = node.entries[part].line, node.entries[part].node
-            elif isinstance(node, yamltext.Sequence) and isinstance(part, int) and part < len(node.items):
+            elif isinstance(node, yamltext.Sequence) and isinstance(part, int) and 0 <= part < len(node.items):
                 node = node.items[part]
                 line = node.line
             else:
@@ -138,11 +138,11 @@ def _add_binding(collected: _Collected, deployment: Deployment, image: Image, na
     collected.add((*key, "instance"), binding.instance if binding else NONE, ("deployment", (*key, "instance")))
     if binding is None or binding.instance == NONE:
         return
-    for field in ("rights", "path"):
-        granted, asked = getattr(binding, field), getattr(request, field, None)
-        value = asked if granted is None else granted
-        if value:
-            collected.add((*key, field), value, ("deployment", (*key, field)), ("image", (*key, field)))
+    if binding.rights:
+        collected.add((*key, "rights"), binding.rights, ("deployment", (*key, "rights")))
+    path = binding.path or (request.path if request else None)
+    if path:
+        collected.add((*key, "path"), path, ("deployment", (*key, "path")), ("image", (*key, "path")))
     for field in ("scope", "default", "enforcement", "egress"):
         if value := getattr(binding, field):
             collected.add((*key, field), value, ("deployment", (*key, field)))

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Which of several descriptors a value comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ftos.plan.effective import Source, Value, effective
+from ftos.spec.load import load_text
+from ftos.spec.records import Deployment, Image, Osbase
+
+TEXTS = {
+    "osbase": """\
+kind: osbase
+schema: 1
+name: debian/trixie
+title: Debian 13
+status: supported
+engine: apt
+sources:
+  - {mirror: debian, suite: trixie, components: [main]}
+keys: [debian.asc]
+environment:
+  PATH: /usr/bin
+  PAGER: less
+""",
+    "image": """\
+kind: image
+schema: 1
+name: notes
+title: Notes
+version: "1"
+osbase: debian/trixie
+environment:
+  PAGER: more
+  TZ: Etc/GMT
+command: [/bin/true]
+settings:
+  theme: {default: dark}
+  size: {default: 7}
+os-services:
+  documents: {interface: user-dir, rights: [list, read], reason: reads}
+  music: {interface: user-dir, reason: plays}
+volumes:
+  - {name: notes, class: data, path: /notes, quota: 1G}
+  - {name: cache, class: cache, path: /cache, quota: 2G}
+""",
+    "deployment": """\
+kind: deployment
+schema: 1
+name: work
+id: d-01234567
+image: notes
+settings: {theme: light}
+os-services:
+  documents:
+    instance: documents
+volumes:
+  - name: cache
+    quota: 5M
+limits:
+  memory: 1G
+""",
+}
+FACTS = {"locale": "de_DE.UTF-8", "timezone": "Europe/Berlin"}
+
+
+def values() -> dict[str, Value]:
+    records = {kind: load_text(text, Path(kind), kind) for kind, text in TEXTS.items()}
+    deployment, image, osbase = records["deployment"], records["image"], records["osbase"]
+    assert isinstance(deployment, Deployment)
+    assert isinstance(image, Image)
+    assert isinstance(osbase, Osbase)
+    sources = {kind: Source(Path(kind), text) for kind, text in TEXTS.items()}
+    sources["host"] = Source(Path("host"), "kind: host\nschema: 1\nlocale: de_DE.UTF-8\n")
+    return {".".join(value.key): value for value in effective(deployment, image, osbase, FACTS, sources)}
+
+
+def shown(key: str) -> tuple[object, str]:
+    value = values()[key]
+    return value.value, value.origin
+
+
+def test_deployment_wins_over_the_image() -> None:
+    assert shown("settings.theme") == ("light", "deployment:6")
+    assert shown("settings.size") == (7, "image:13")
+    assert shown("volumes.cache.quota") == ("5M", "deployment:12")
+    assert shown("volumes.notes.quota") == ("1G", "image:18")
+
+
+def test_environment_comes_from_osbase_then_host_then_image() -> None:
+    assert shown("environment.PATH") == ("/usr/bin", "osbase:11")
+    assert shown("environment.PAGER") == ("more", "image:8")
+    assert shown("environment.TZ") == ("Etc/GMT", "image:9")
+    assert shown("environment.LANG") == ("de_DE.UTF-8", "host:3")
+
+
+def test_only_the_deployment_grants() -> None:
+    assert shown("os-services.documents.instance") == ("documents", "deployment:9")
+    assert shown("os-services.documents.rights") == (("list", "read"), "image:15")
+    assert shown("os-services.music.instance") == ("none", "built-in default")
+    assert "os-services.music.rights" not in values()
+
+
+def test_what_nobody_wrote_is_built_in_or_found() -> None:
+    assert shown("limits.memory") == ("1G", "deployment:14")
+    assert shown("limits.cpu-weight") == (None, "built-in default")
+    assert shown("volumes.notes.backup") == (True, "built-in default")
+    assert shown("host.timezone") == ("Europe/Berlin", "found on this device")
+    assert shown("host.locale") == ("de_DE.UTF-8", "host:3")
