@@ -41,6 +41,16 @@ def deployments(ctx: click.Context, param: click.Parameter, incomplete: str) -> 
     return _begin(stems(_app(ctx).places, "deployment"), incomplete)
 
 
+def running(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """Deployments, and instances as `ftos ps` shows them: a directory each."""
+    places = _app(ctx).places
+    try:
+        alive = [path.name for path in (places.run / "instances").iterdir()]
+    except OSError:  # nothing has run yet, or this user may not look
+        alive = []
+    return _begin(sorted({*stems(places, "deployment"), *alive}), incomplete)
+
+
 def images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     return _begin(stems(_app(ctx).places, "image"), incomplete)
 
@@ -76,5 +86,6 @@ def bindings(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
 
 deployment_argument = click.argument("name", metavar="NAME", shell_complete=deployments)
+running_argument = click.argument("name", metavar="NAME", shell_complete=running)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Only say what would be done.")

@@ -56,6 +56,11 @@ def materialise(path: Path, tree: Path, entries: Sequence[LayerEntry], in_use: C
         temporary.rename(path)
 
 
+def forget(places: Places, deployment_id: str) -> None:
+    """Remove all layers of a deployment that is no more."""
+    shutil.rmtree(places.state / "layers" / deployment_id, ignore_errors=True)
+
+
 def _resolve(tree: int, path: str) -> list[str]:
     """The components of `path` after the symlinks that the tree has on the way to its last one."""
     done: list[str] = []
@@ -66,8 +71,10 @@ def _resolve(tree: int, path: str) -> list[str]:
         if part == "..":
             done = done[:-1]
             continue
-        if part == "." or (not done and part in _OWN_MOUNT_POINTS):
-            done += [part] if part != "." else []
+        if part == ".":
+            continue
+        if (done or [part])[0] in _OWN_MOUNT_POINTS:  # a directory of the layer: nothing of the tree is below it
+            done.append(part)
             continue
         try:
             target = os.readlink("/".join([*done, part]), dir_fd=tree)
@@ -90,7 +97,8 @@ def _write(top: Path, parts: list[str], entry: LayerEntry) -> None:
         at = at / part
         if not _is_directory(at):
             at.unlink(missing_ok=True)
-            at.mkdir(mode=0o755)
+            at.mkdir()
+            at.chmod(0o755)  # whatever the umask
             os.chown(at, FOREIGN_BASE, FOREIGN_BASE)
     if entry.kind == "directory":
         return

@@ -10,7 +10,7 @@ from ftos.cli.context import App, pass_app
 
 
 @click.command("enter")
-@names.deployment_argument
+@names.running_argument
 @pass_app
 def command(app: App, name: str) -> int:
     """Open a shell inside a running app.

@@ -10,7 +10,7 @@ from ftos.cli.context import App, pass_app
 
 
 @click.command("exec")
-@names.deployment_argument
+@names.running_argument
 @click.argument("arguments", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
 @pass_app
 def command(app: App, name: str, arguments: tuple[str, ...]) -> int:

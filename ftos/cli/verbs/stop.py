@@ -10,7 +10,7 @@ from ftos.cli.context import App, pass_app
 
 
 @click.command("stop")
-@names.deployment_argument
+@names.running_argument
 @click.option(
     "--timeout", type=click.FloatRange(0, 3600), default=10, show_default=True, help="Seconds until it is killed."
 )

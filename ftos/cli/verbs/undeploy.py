@@ -23,6 +23,7 @@ def command(app: App, name: str, delete_data: bool, yes: bool, dry_run: bool) ->
     Where the data stays is said; with --delete-data it is deleted. A running app has to be stopped first.
     """
     from ftos.cli.deployments import locked
+    from ftos.runtime.layers import forget
     from ftos.volumes.prepare import delete, directory
 
     path = app.catalog.path("deployment", name)
@@ -44,6 +45,7 @@ def command(app: App, name: str, delete_data: bool, yes: bool, dry_run: bool) ->
         if deleted:
             delete(app.places, deployment.id)
         path.unlink()
+        forget(app.places, deployment.id)
     click.echo(f"removed {name}")
     if data.exists():
         note(f"its data stays in {data}")
