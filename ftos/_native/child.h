@@ -25,15 +25,16 @@ struct child {
 	const struct plan *plan;
 	const struct plan_header *header;
 	struct launch_failure *failure;
-	uint32_t base;		     /* kernel id of 0 inside, of users and groups */
-	int root;		     /* the new root, attached below the stage */
+	uint32_t base; /* kernel id of 0 inside, of users and groups */
+	int root;      /* the new root, attached below the stage */
 	int empty_file, empty_directory;
-	int ruleset; /* landlock, -1: none */
+	int ruleset; /* landlock */
 	struct __user_cap_data_struct capabilities[2];
 	volatile int finished; /* everything is done but exec */
 };
 
-__attribute__((noreturn)) static inline void fail(struct child *child, const char *step, const char *object, long result)
+__attribute__((noreturn)) static inline void fail(struct child *child, const char *step, const char *object,
+						  long result)
 {
 	struct launch_failure *failure = child->failure;
 	size_t at = 0;

@@ -32,8 +32,8 @@ enum control_reply {
 
 struct control_request {
 	uint32_t kind;
-	uint32_t terminal;    /* bits 0 to 2: this standard stream is the new pty; the others' fds come along, in order */
-	uint32_t arguments;   /* number of strings */
+	uint32_t terminal;  /* bits 0 to 2: this standard stream is the new pty; the others' fds come along, in order */
+	uint32_t arguments; /* number of strings */
 	uint32_t environment; /* number of strings */
 	uint32_t signal;
 	uint16_t rows, columns;

@@ -23,7 +23,7 @@
 #include "control.h"
 #include "sys.h"
 
-#define CONNECTIONS 64
+#define CONNECTIONS 256 /* more clients wait until one has ended */
 #define DEV_PTMX "/dev/ptmx"
 #define TIOCGPTPEER_ 0x5441
 #define SOCK_CLOEXEC_ 02000000
@@ -206,7 +206,8 @@ static long spawn(struct start *start)
 			 "ud2\n"
 			 "1:"
 			 : "=a"(pid)
-			 : "a"(__NR_clone), "D"(flags), "S"(top), "d"(0), "r"(r10), "r"(r8), "r"(function), "r"(argument)
+			 : "a"(__NR_clone), "D"(flags), "S"(top), "d"(0), "r"(r10), "r"(r8), "r"(function),
+			   "r"(argument)
 			 : "rcx", "r11", "memory");
 #else
 	register long x8 __asm__("x8") = __NR_clone;
@@ -238,8 +239,9 @@ static bool unpack(const struct control_request *request, size_t size, struct st
 	char *at = received.bytes + sizeof *request, *end = received.bytes + size;
 	size_t count = 0, wanted = 1 + (size_t)request->arguments + request->environment;
 
-	if (!request->arguments || request->arguments > CONTROL_STRINGS_MAX || request->environment > CONTROL_STRINGS_MAX ||
-	    request->length != size - sizeof *request || at == end || end[-1])
+	if (!request->arguments || request->arguments > CONTROL_STRINGS_MAX ||
+	    request->environment > CONTROL_STRINGS_MAX || request->length != size - sizeof *request || at == end ||
+	    end[-1])
 		return false;
 	for (size_t i = 0; i < wanted; i++) {
 		if (at >= end)
@@ -326,7 +328,8 @@ static void receive(int slot)
 {
 	struct descriptors rights = {0};
 	struct vector vector = {received.bytes, sizeof received.bytes};
-	struct message message = {.vectors = &vector, .vector_count = 1, .control = &rights, .control_length = sizeof rights};
+	struct message message = {
+	    .vectors = &vector, .vector_count = 1, .control = &rights, .control_length = sizeof rights};
 	int fds[4] = {-1, -1, -1, -1}, count = 0;
 	long size = sys3(__NR_recvmsg, connections[slot].fd, &message, MSG_CMSG_CLOEXEC_);
 
@@ -349,19 +352,18 @@ static void receive(int slot)
 		sys1(__NR_close, fds[i]);
 }
 
-static void accept_client(void)
+static int free_slot(void)
 {
-	int fd = (int)sys4(__NR_accept4, INIT_CONTROL_FD, 0, 0, SOCK_CLOEXEC_);
-	if (fd < 0)
-		return;
 	for (int i = 0; i < CONNECTIONS; i++)
-		if (connections[i].fd < 0) {
-			connections[i].fd = fd;
-			connections[i].pid = 0;
-			return;
-		}
-	answer(fd, REPLY_FAILED, EAGAIN, -1);
-	sys1(__NR_close, fd);
+		if (connections[i].fd < 0)
+			return i;
+	return -1;
+}
+
+static void accept_client(int slot)
+{
+	connections[slot].fd = (int)sys4(__NR_accept4, INIT_CONTROL_FD, 0, 0, SOCK_CLOEXEC_);
+	connections[slot].pid = 0;
 }
 
 static void reap(void)
@@ -412,7 +414,8 @@ __attribute__((noreturn, used)) static void run(void)
 
 	for (;;) {
 		polled[0] = (struct pollfd){.fd = signals, .events = POLLIN};
-		polled[1] = (struct pollfd){.fd = INIT_CONTROL_FD, .events = POLLIN};
+		int slot = free_slot();
+		polled[1] = (struct pollfd){.fd = slot < 0 ? -1 : INIT_CONTROL_FD, .events = POLLIN};
 		polled[2] = (struct pollfd){.fd = INIT_LIFELINE_FD, .events = 0};
 		for (int i = 0; i < CONNECTIONS; i++)
 			polled[3 + i] = (struct pollfd){.fd = connections[i].fd, .events = POLLIN};
@@ -424,7 +427,7 @@ __attribute__((noreturn, used)) static void run(void)
 			if (polled[3 + i].revents && connections[i].fd >= 0)
 				receive(i);
 		if (polled[1].revents & POLLIN)
-			accept_client();
+			accept_client(slot);
 		if (polled[0].revents & POLLIN)
 			take_signals(signals);
 	}

@@ -17,7 +17,6 @@
 #include <linux/seccomp.h>
 #include <signal.h>
 
-
 #define STACK_SIZE 65536
 #define HIGH_FD 64 /* the descriptors to keep are moved above this while the low ones are laid out */
 
@@ -38,7 +37,8 @@ static void set_oom_score(struct child *child)
 {
 	char number[16], *at = number;
 	int score = child->header->oom_score_adj;
-	int fd = (int)must(child, sys4(__NR_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0), "open the OOM score", "");
+	int fd = (int)must(child, sys4(__NR_openat, AT_FDCWD, "/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0),
+			   "open the OOM score", "");
 	if (score < 0)
 		*at++ = '-';
 	at = append_number(at, (uint64_t)(score < 0 ? -score : score), 10);
@@ -68,13 +68,12 @@ static void make_ruleset(struct child *child)
 	struct landlock_ruleset attributes = {.handled_access_fs = LANDLOCK_HANDLED_FS};
 	if (child->header->flags & PLAN_LANDLOCK_SCOPES)
 		attributes.scoped = LANDLOCK_SCOPE_ABSTRACT_UNIX;
-	child->ruleset = -1;
-	if (!child->header->landlock.count)
-		return;
-	child->ruleset = (int)must(child, sys3(__NR_landlock_create_ruleset, &attributes, sizeof attributes, 0), "make a landlock ruleset", "");
+	child->ruleset = (int)must(child, sys3(__NR_landlock_create_ruleset, &attributes, sizeof attributes, 0),
+				   "make a landlock ruleset", "");
 	/* Init is of the host and has no name in the container; it is executed once, by its descriptor. */
 	struct landlock_beneath program = {.allowed_access = LANDLOCK_EXECUTE, .parent_fd = child->request->init_fd};
-	must(child, sys4(__NR_landlock_add_rule, child->ruleset, LANDLOCK_PATH_BENEATH, &program, 0), "add a landlock rule", "init");
+	must(child, sys4(__NR_landlock_add_rule, child->ruleset, LANDLOCK_PATH_BENEATH, &program, 0),
+	     "add a landlock rule", "init");
 	for (uint32_t i = 0; i < child->header->landlock.count; i++) {
 		const struct plan_landlock *rule = &child->plan->landlock[i];
 		const char *path = plan_string(child->plan, rule->path);
@@ -85,7 +84,8 @@ static void make_ruleset(struct child *child)
 			continue; /* nothing there: nothing to allow */
 		must(child, fd, "open what a landlock rule is for", path);
 		beneath.parent_fd = (int)fd;
-		must(child, sys4(__NR_landlock_add_rule, child->ruleset, LANDLOCK_PATH_BENEATH, &beneath, 0), "add a landlock rule", path);
+		must(child, sys4(__NR_landlock_add_rule, child->ruleset, LANDLOCK_PATH_BENEATH, &beneath, 0),
+		     "add a landlock rule", path);
 		sys1(__NR_close, fd);
 	}
 }
@@ -127,8 +127,7 @@ static void drop_privileges(struct child *child)
 	set_capabilities(child, data, "drop the capabilities");
 	sys2(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* ENOSYS: a kernel without keyrings */
 	must(child, sys5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "set no_new_privs", "");
-	if (child->ruleset >= 0)
-		must(child, sys2(__NR_landlock_restrict_self, RULESET_FD, 0), "enforce landlock", "");
+	must(child, sys2(__NR_landlock_restrict_self, RULESET_FD, 0), "enforce landlock", "");
 }
 
 /* 0, 1, 2 are /dev/null, 3 to 5 what init wants; behind them, until exec closes them, what the last steps need. */
@@ -148,11 +147,11 @@ static void lay_out_descriptors(struct child *child)
 	int count = (int)(sizeof kept / sizeof *kept);
 
 	for (int i = 0; i < count; i++)
-		if (kept[i] >= 0)
-			kept[i] = (int)must(child, sys3(__NR_fcntl, kept[i], F_DUPFD_CLOEXEC, HIGH_FD), "keep a descriptor", "");
+		kept[i] =
+		    (int)must(child, sys3(__NR_fcntl, kept[i], F_DUPFD_CLOEXEC, HIGH_FD), "keep a descriptor", "");
 	for (int i = 0; i < count; i++)
-		if (kept[i] >= 0)
-			must(child, sys3(__NR_dup3, kept[i], i, i >= PROGRAM_FD ? O_CLOEXEC : 0), "lay out the descriptors", "");
+		must(child, sys3(__NR_dup3, kept[i], i, i >= PROGRAM_FD ? O_CLOEXEC : 0), "lay out the descriptors",
+		     "");
 	must(child, sys3(__NR_close_range, count, ~0U, 0), "close descriptors", "");
 }
 
@@ -178,10 +177,9 @@ __attribute__((noreturn)) static void child_main(struct child *child)
 	set_oom_score(child);
 	child_make_mounts(child);
 	enter_root(child);
-	if (header->namespaces & CLONE_NEWCGROUP) /* here, since clone3 would take the launcher's cgroup as its root */
-		must(child, sys1(__NR_unshare, CLONE_NEWCGROUP), "make a cgroup namespace", "");
-	if (header->namespaces & CLONE_NEWUTS)
-		must(child, sys2(__NR_sethostname, hostname, hostname_length), "set the host name", hostname);
+	/* Here, since clone3 would take the launcher's cgroup as its root. */
+	must(child, sys1(__NR_unshare, CLONE_NEWCGROUP), "make a cgroup namespace", "");
+	must(child, sys2(__NR_sethostname, hostname, hostname_length), "set the host name", hostname);
 	if (header->namespaces & CLONE_NEWNET)
 		start_loopback(child);
 	make_ruleset(child);
@@ -249,7 +247,8 @@ int launch_start(const struct launch_request *request, int *pidfd, struct launch
 	    .base = plan->idmaps[0].outside,
 	};
 	struct clone_args arguments = {
-	    .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND | (plan->header->namespaces & ~(uint64_t)CLONE_NEWCGROUP),
+	    .flags = CLONE_VM | CLONE_VFORK | CLONE_PIDFD | CLONE_CLEAR_SIGHAND |
+		     (plan->header->namespaces & ~(uint64_t)CLONE_NEWCGROUP),
 	    .pidfd = (uint64_t)(uintptr_t)pidfd,
 	    .exit_signal = SIGCHLD,
 	    .stack_size = STACK_SIZE,
@@ -259,7 +258,8 @@ int launch_start(const struct launch_request *request, int *pidfd, struct launch
 	failure->error = 0;
 	if (sys3(__NR_landlock_create_ruleset, 0, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */) < 6)
 		return launch_fail(failure, "find landlock ABI 6 (Linux 6.12) in this kernel", "", -ENOSYS), -1;
-	long stack = sys6(__NR_mmap, 0, STACK_SIZE, 3 /* PROT_READ | PROT_WRITE */, 0x22 /* MAP_PRIVATE | MAP_ANONYMOUS */, -1, 0);
+	long stack = sys6(__NR_mmap, 0, STACK_SIZE, 3 /* PROT_READ | PROT_WRITE */,
+			  0x22 /* MAP_PRIVATE | MAP_ANONYMOUS */, -1, 0);
 	if (stack < 0)
 		return launch_fail(failure, "allocate a stack", "", stack), -1;
 	arguments.stack = (uint64_t)stack;

@@ -27,12 +27,12 @@ struct prepared {
 
 struct launch_request {
 	const struct prepared *prepared;
-	const char *stage;   /* an empty directory of the host where the child attaches layers, in its own namespace */
-	int init_fd;	     /* the init program */
-	int control_fd;	     /* listening socket for init */
-	int status_fd;	     /* where init writes the exit status */
-	int lifeline_fd;     /* when its other end closes, the container ends */
-	int cgroup_fd;	     /* leaf, or -1 */
+	const char *stage; /* an empty directory of the host where the child attaches layers, in its own namespace */
+	int init_fd;	   /* the init program */
+	int control_fd;	   /* listening socket for init */
+	int status_fd;	   /* where init writes the exit status */
+	int lifeline_fd;   /* when its other end closes, the container ends */
+	int cgroup_fd;	   /* leaf, or -1 */
 };
 
 /* 0, or -1 and `failure`. On success the caller owns the descriptors in `prepared`. */

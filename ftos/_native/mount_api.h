@@ -17,7 +17,8 @@
 
 static inline long mount_open_tree(int directory, const char *path)
 {
-	return sys3(__NR_open_tree, directory, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0 : AT_EMPTY_PATH_));
+	return sys3(__NR_open_tree, directory, path,
+		    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (*path ? 0 : AT_EMPTY_PATH_));
 }
 
 static inline long mount_set(int mount, uint64_t attributes, int user_namespace)

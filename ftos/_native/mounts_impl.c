@@ -71,7 +71,8 @@ static void add_upper(struct child *child, int context, char *space, const char 
 }
 
 /* A writable layer on a fresh private tmpfs; its top directory belongs to `uid` and `gid` of the container. */
-static void add_private_upper(struct child *child, int context, uint64_t size, uint32_t number, uint32_t uid, uint32_t gid)
+static void add_private_upper(struct child *child, int context, uint64_t size, uint32_t number, uint32_t uid,
+			      uint32_t gid)
 {
 	char space[NAME_SPACE];
 	int upper = new_tmpfs(child, size, 0777, child->base, child->base, MOUNT_ATTR_NODEV);
@@ -99,8 +100,9 @@ static void make_stage(struct child *child)
 	must(child, sys1(__NR_chdir, stage), "enter the stage", stage);
 	must(child, sys3(__NR_mkdirat, AT_FDCWD, ROOT, 0755), "make a directory on the stage", ROOT);
 	must(child, sys3(__NR_mkdirat, AT_FDCWD, "empty", 0555), "make a directory on the stage", "empty");
-	child->empty_directory = (int)must(child, sys4(__NR_openat, AT_FDCWD, "empty", O_PATH | O_DIRECTORY | O_CLOEXEC, 0),
-					   "open a directory on the stage", "empty");
+	child->empty_directory =
+	    (int)must(child, sys4(__NR_openat, AT_FDCWD, "empty", O_PATH | O_DIRECTORY | O_CLOEXEC, 0),
+		      "open a directory on the stage", "empty");
 	child->empty_file = (int)must(child, sys4(__NR_openat, AT_FDCWD, "nothing", O_CREAT | O_CLOEXEC, 0444),
 				      "make a file on the stage", "nothing");
 }
@@ -133,7 +135,8 @@ static void make_root(struct child *child, uint32_t index)
 		root = create_overlay(child, context, *upper ? 0 : MOUNT_ATTR_RDONLY, "/");
 	}
 	must(child, mount_attach_at(root, AT_FDCWD, ROOT), "attach the root", "/");
-	child->root = (int)must(child, sys4(__NR_openat, AT_FDCWD, ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC, 0), "open the root", "/");
+	child->root = (int)must(child, sys4(__NR_openat, AT_FDCWD, ROOT, O_PATH | O_DIRECTORY | O_CLOEXEC, 0),
+				"open the root", "/");
 }
 
 /* --- targets ------------------------------------------------------------------------------------------------------ */
@@ -156,7 +159,8 @@ static long open_or_make(struct child *child, const char *path, bool is_file)
 		uint64_t kind = is_file && !*path ? 0 : O_DIRECTORY;
 		long next = open_beneath((int)at, name, kind, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 		if (next == -ENOENT) {
-			next = kind ? sys3(__NR_mkdirat, at, name, 0755) : sys4(__NR_mknodat, at, name, S_IFREG | 0644, 0);
+			next =
+			    kind ? sys3(__NR_mkdirat, at, name, 0755) : sys4(__NR_mknodat, at, name, S_IFREG | 0644, 0);
 			if (next >= 0)
 				next = open_beneath((int)at, name, kind, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 		}
@@ -190,7 +194,8 @@ static void attach(struct child *child, int mount, const struct plan_mount *oper
 
 static uint64_t attributes_of(const struct plan_mount *mount)
 {
-	return (mount->flags & MF_READ_ONLY ? MOUNT_ATTR_RDONLY : 0) | (mount->flags & MF_NO_EXEC ? MOUNT_ATTR_NOEXEC : 0);
+	return (mount->flags & MF_READ_ONLY ? MOUNT_ATTR_RDONLY : 0) |
+	       (mount->flags & MF_NO_EXEC ? MOUNT_ATTR_NOEXEC : 0);
 }
 
 static void mount_tmpfs(struct child *child, const struct plan_mount *mount)
@@ -207,7 +212,8 @@ static void mount_proc(struct child *child, const struct plan_mount *mount)
 	int context = (int)must(child, sys2(__NR_fsopen, "proc", FSOPEN_CLOEXEC), "open proc", "");
 	attach(child,
 	       (int)must(child,
-			 mount_create(context, attributes_of(mount) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC),
+			 mount_create(context,
+				      attributes_of(mount) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC),
 			 "make proc", ""),
 	       mount);
 }
@@ -217,7 +223,8 @@ static void mount_dev(struct child *child, const struct plan_mount *mount)
 	static const struct {
 		const char *name;
 		unsigned major, minor;
-	} nodes[] = {{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
+	} nodes[] = {{"null", 1, 3},   {"zero", 1, 5},	  {"full", 1, 7},
+		     {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0}};
 	static const char *const links[][2] = {{"fd", "/proc/self/fd"},
 					       {"stdin", "/proc/self/fd/0"},
 					       {"stdout", "/proc/self/fd/1"},
@@ -228,7 +235,8 @@ static void mount_dev(struct child *child, const struct plan_mount *mount)
 	int dev = new_tmpfs(child, 1 << 16, 0755, child->base, child->base, MOUNT_ATTR_NOEXEC);
 
 	for (size_t i = 0; i < sizeof nodes / sizeof *nodes; i++)
-		must(child, sys4(__NR_mknodat, dev, nodes[i].name, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)),
+		must(child,
+		     sys4(__NR_mknodat, dev, nodes[i].name, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)),
 		     "make a device node", nodes[i].name);
 	for (size_t i = 0; i < sizeof links / sizeof *links; i++)
 		must(child, sys3(__NR_symlinkat, links[i][1], dev, links[i][0]), "make a link in /dev", links[i][0]);
@@ -243,7 +251,8 @@ static void mount_dev(struct child *child, const struct plan_mount *mount)
 	must(child, mount_option(context, "gid", number), "set the group of devpts", number);
 	must(child, mount_option(context, "mode", "620"), "set the mode of devpts", "");
 	must(child, mount_option(context, "ptmxmode", "666"), "set the mode of devpts", "");
-	int pts = (int)must(child, mount_create(context, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC), "make devpts", "");
+	int pts = (int)must(child, mount_create(context, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC),
+			    "make devpts", "");
 	must(child, mount_attach_at(pts, dev, "pts"), "attach a mount", "/dev/pts");
 	sys1(__NR_close, pts);
 
@@ -254,15 +263,20 @@ static void mount_dev(struct child *child, const struct plan_mount *mount)
 	sys1(__NR_close, dev);
 }
 
+/* The lower layer is what the root has at the target, whatever was mounted there or above it meanwhile. */
 static void mount_discard(struct child *child, const struct plan_mount *mount, uint32_t index)
 {
 	const char *path = plan_string(child->plan, mount->target);
 	char space[NAME_SPACE];
-	int target = open_target(child, mount);
-	int lower = (int)must(child, mount_open_tree(target, ""), "clone a mount", path);
+	int alone = (int)must(child, mount_open_tree(child->root, ""), "clone a mount", "/");
+
+	attach_to_stage(child, alone, space, "image", index);
+	int below = (int)must(child, open_in_root(alone, path, O_DIRECTORY), "open a directory of the image", path);
+	int lower = (int)must(child, mount_open_tree(below, ""), "clone a mount", path);
 	int context = (int)must(child, sys2(__NR_fsopen, "overlay", FSOPEN_CLOEXEC), "open overlayfs", "");
 
-	sys1(__NR_close, target);
+	sys1(__NR_close, alone);
+	sys1(__NR_close, below);
 	attach_to_stage(child, lower, space, "discard", index);
 	sys1(__NR_close, lower);
 	must(child, mount_option(context, "lowerdir+", space), "add a layer", path);
@@ -280,8 +294,9 @@ static void mount_mask(struct child *child, const struct plan_mount *mount)
 		return;
 	must(child, target, "open what is to be hidden", path);
 	must(child, sys4(__NR_newfstatat, target, "", &state, AT_EMPTY_PATH_), "look at what is to be hidden", path);
-	int empty = (int)must(child, mount_open_tree(S_ISDIR(state.st_mode) ? child->empty_directory : child->empty_file, ""),
-			      "clone an empty file", path);
+	int empty =
+	    (int)must(child, mount_open_tree(S_ISDIR(state.st_mode) ? child->empty_directory : child->empty_file, ""),
+		      "clone an empty file", path);
 	must(child, mount_set(empty, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, -1),
 	     "make a mask read-only", path);
 	must(child, mount_attach(empty, (int)target), "hide a file", path);

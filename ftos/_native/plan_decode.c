@@ -10,7 +10,8 @@
 _Static_assert(sizeof(struct plan_header) == 152, "the header's layout is part of the format");
 _Static_assert(sizeof(struct plan_mount) == 40, "the mount's layout is part of the format");
 
-#define NAMESPACES_ALL 0x6e020000u /* CLONE_NEWNS, CGROUP, UTS, IPC, PID, NET; never CLONE_NEWUSER */
+#define NAMESPACES_ALWAYS 0x2e020000u /* CLONE_NEWNS, CGROUP, UTS, IPC, PID; never CLONE_NEWUSER */
+#define NAMESPACES_ALL (NAMESPACES_ALWAYS | 0x40000000u /* CLONE_NEWNET */)
 #define CAPABILITIES_ALL ((1ULL << 41) - 1)
 
 static uint64_t checksum(const uint8_t *bytes, size_t size)
@@ -56,8 +57,8 @@ static const char *check_header(const struct plan *plan)
 	const struct plan_header *header = plan->header;
 	if (!header->strings.count || plan->strings[header->strings.count - 1])
 		return "the strings are not terminated";
-	if (!string_fits(plan, header->name) || !string_fits(plan, header->group) || !string_fits(plan, header->hostname) ||
-	    !string_fits(plan, header->working_directory))
+	if (!string_fits(plan, header->name) || !string_fits(plan, header->group) ||
+	    !string_fits(plan, header->hostname) || !string_fits(plan, header->working_directory))
 		return "a string lies outside the strings";
 	if (!header->command_count || !strings_fit(plan, header->command, header->command_count))
 		return "the command lies outside the strings";
@@ -67,6 +68,8 @@ static const char *check_header(const struct plan *plan)
 		return "the host name is too long";
 	if (header->namespaces & ~NAMESPACES_ALL)
 		return "an unknown namespace is asked for";
+	if (~header->namespaces & NAMESPACES_ALWAYS)
+		return "a namespace is shared with the host that never may be";
 	if (header->flags & ~PLAN_FLAGS_ALL)
 		return "an unknown flag is set";
 	if (header->capabilities & ~CAPABILITIES_ALL)
@@ -79,23 +82,48 @@ static const char *check_header(const struct plan *plan)
 static const char *check_idmaps(const struct plan *plan)
 {
 	const struct plan_header *header = plan->header;
+	const struct plan_idmap *own = plan->idmaps;
 	if (!header->idmaps.count)
 		return "the map of the user namespace is missing";
-	for (uint32_t i = 0; i < header->idmaps.count; i++) {
-		const struct plan_idmap *map = &plan->idmaps[i];
-		if (!map->count || map->uid > UINT32_MAX - map->count || map->gid > UINT32_MAX - map->count ||
-		    map->outside > UINT32_MAX - map->count)
+	if (own->uid || own->gid || own->count != PLAN_ID_COUNT)
+		return "the map of the user namespace is not of 65536 ids from 0";
+	if (own->outside < PLAN_IDS_FIRST || own->outside > PLAN_IDS_END - PLAN_ID_COUNT)
+		return "the container's ids lie where ids of the host may be";
+	for (const struct plan_idmap *map = own + 1; map < own + header->idmaps.count; map++) {
+		if (!map->count || map->uid > UINT32_MAX - map->count || map->gid > UINT32_MAX - map->count)
 			return "an id map is out of range";
+		if (map->outside < own->outside || map->count > PLAN_ID_COUNT ||
+		    map->outside - own->outside > PLAN_ID_COUNT - map->count)
+			return "an id map leads to ids of others";
 	}
-	if (plan->idmaps[0].uid || plan->idmaps[0].gid)
-		return "the map of the user namespace does not begin with 0";
-	if (header->uid >= plan->idmaps[0].count || header->gid >= plan->idmaps[0].count)
+	if (header->uid >= PLAN_ID_COUNT || header->gid >= PLAN_ID_COUNT)
 		return "the user is not in the map of the user namespace";
+	return NULL;
+}
+
+/* What a mount of a directory or file of the host, and one that lives in memory, must have. */
+static const char *check_origin(const struct plan *plan, const struct plan_mount *mount)
+{
+	const char *source = plan_string(plan, mount->source);
+	bool in_memory = mount->kind == MOUNT_TMPFS || mount->kind == MOUNT_DEV || mount->kind == MOUNT_DISCARD;
+	bool of_host = mount->kind == MOUNT_LAYER || mount->kind == MOUNT_BIND;
+
+	if (mount->kind == MOUNT_ROOT && *source) {
+		in_memory = !strcmp(source, "tmpfs");
+		of_host = !in_memory;
+	}
+	if (of_host && *source != '/')
+		return "a mount's source is not absolute";
+	if (of_host && mount->idmap < 0)
+		return "a mount shows ids of the host as they are";
+	if (in_memory && !mount->size)
+		return "a file system in memory has no limit";
 	return NULL;
 }
 
 static const char *check_mounts(const struct plan *plan)
 {
+	const char *wrong;
 	uint32_t roots = 0;
 	for (uint32_t i = 0; i < plan->header->mounts.count; i++) {
 		const struct plan_mount *mount = &plan->mounts[i];
@@ -105,8 +133,11 @@ static const char *check_mounts(const struct plan *plan)
 			return "a mount has an unknown flag or mode";
 		if (mount->idmap < -1 || mount->idmap >= (int64_t)plan->header->idmaps.count)
 			return "a mount names an id map that does not exist";
-		if (!string_fits(plan, mount->source) || !string_fits(plan, mount->beneath) || !string_fits(plan, mount->target))
+		if (!string_fits(plan, mount->source) || !string_fits(plan, mount->beneath) ||
+		    !string_fits(plan, mount->target))
 			return "a path lies outside the strings";
+		if ((wrong = check_origin(plan, mount)))
+			return wrong;
 		if (mount->kind == MOUNT_LAYER && roots)
 			return "a layer comes after the root";
 		if (mount->kind > MOUNT_ROOT && !roots)
@@ -125,12 +156,20 @@ static const char *check_mounts(const struct plan *plan)
 static const char *check_rest(const struct plan *plan)
 {
 	const struct plan_header *header = plan->header;
-	for (uint32_t i = 0; i < header->landlock.count; i++)
-		if (!string_fits(plan, plan->landlock[i].path) || plan->landlock[i].access > 0xffff || !plan->landlock[i].access)
-			return "a landlock rule is out of range";
-	for (uint32_t i = 0; i < header->rlimits.count; i++)
-		if (plan->rlimits[i].resource >= 16 || plan->rlimits[i].reserved)
-			return "an unknown resource limit";
+	if (!header->landlock.count)
+		return "landlock has no rules";
+	for (uint32_t i = 0; i < header->landlock.count; i++) {
+		const struct plan_landlock *rule = &plan->landlock[i];
+		if (!string_fits(plan, rule->path) || *plan_string(plan, rule->path) != '/')
+			return "a landlock rule is for no absolute path";
+		if (!rule->access || rule->access > 0xffff)
+			return "a landlock rule names unknown rights";
+	}
+	for (uint32_t i = 0; i < header->rlimits.count; i++) {
+		const struct plan_rlimit *limit = &plan->rlimits[i];
+		if (limit->resource >= 16 || limit->reserved || limit->soft > limit->hard)
+			return "a resource limit is unknown or out of range";
+	}
 	return header->seccomp.count ? NULL : "the system call filter is missing";
 }
 

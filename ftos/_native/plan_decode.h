@@ -3,8 +3,8 @@
  * Plan bytes, version 1: the layout (docs/plan-format.md, ftos/plan/encode.py) and its bounds-checked reader.
  *
  * All numbers are little-endian. The structures below lie in the bytes as they are; nothing is copied. After
- * plan_decode has accepted the bytes, every offset, count, index and enumeration in them is valid, and every string
- * ends within them.
+ * plan_decode has accepted the bytes, every offset, count, index and enumeration in them is valid, every string ends
+ * within them, and the launch they describe happens in namespaces and under ids of its own.
  */
 #ifndef FTOS_PLAN_DECODE_H
 #define FTOS_PLAN_DECODE_H
@@ -15,6 +15,9 @@
 #define PLAN_MAGIC "FTOSPLAN"
 #define PLAN_VERSION 1
 #define PLAN_SIZE_MAX (1u << 20)
+#define PLAN_ID_COUNT 65536u	 /* ids of a container */
+#define PLAN_IDS_FIRST 65536u	 /* ids below are the host's own */
+#define PLAN_IDS_END 2147352576u /* systemd's foreign range begins here: ids on disk */
 
 enum plan_limits {
 	PLAN_IDMAPS_MAX = 16,

@@ -52,15 +52,18 @@ static int make_user_namespace(const struct plan_idmap *map)
 	long pid = sys2(__NR_clone3, &arguments, sizeof arguments);
 	if (pid == 0) { /* a copy of the launcher: raw calls only, until the gate opens or the launcher is gone */
 		char byte;
-		sys1(__NR_close, gate[1]);
-		sys3(__NR_read, gate[0], &byte, 1);
+		sys3(__NR_dup3, gate[0], 0, 0);
+		sys3(__NR_close_range, 1, ~0U,
+		     0); /* the gates of other threads' launches too, or two would wait for each other */
+		sys3(__NR_read, 0, &byte, 1);
 		for (;;)
 			sys1(__NR_exit_group, 0);
 	}
 	close(gate[0]);
 	result = (int)pid;
 	if (pid > 0) {
-		if (!(result = write_map((pid_t)pid, "uid_map", map->uid, map)) && !(result = write_map((pid_t)pid, "gid_map", map->gid, map)))
+		if (!(result = write_map((pid_t)pid, "uid_map", map->uid, map)) &&
+		    !(result = write_map((pid_t)pid, "gid_map", map->gid, map)))
 			result = (int)sys3(__NR_ioctl, pidfd, PIDFD_GET_USER_NAMESPACE_, 0);
 	}
 	close(gate[1]);
@@ -113,14 +116,17 @@ static int prepare_mount(struct prepared *prepared, uint32_t index, struct launc
 	close((int)source);
 	if (tree < 0)
 		return launch_fail(failure, "clone a mount", path, tree), -1;
-	if (mount->flags & MF_READ_ONLY)
+	if (mount->flags & MF_READ_ONLY || mount->kind == MOUNT_LAYER)
 		attributes |= MOUNT_ATTR_RDONLY;
 	if (mount->flags & MF_NO_EXEC)
 		attributes |= MOUNT_ATTR_NOEXEC;
-	long result = mount_set((int)tree, attributes, mount->idmap >= 0 ? prepared->user_namespaces[mount->idmap] : -1);
+	long result =
+	    mount_set((int)tree, attributes, mount->idmap >= 0 ? prepared->user_namespaces[mount->idmap] : -1);
 	if (result < 0) {
 		close((int)tree);
-		return launch_fail(failure, mount->idmap >= 0 ? "map the ids of a mount" : "restrict a mount", path, result), -1;
+		return launch_fail(failure, mount->idmap >= 0 ? "map the ids of a mount" : "restrict a mount", path,
+				   result),
+		       -1;
 	}
 	prepared->mounts[index] = (int)tree;
 	return 0;
@@ -174,7 +180,9 @@ int launch_overlay_view(const char *const *layers, size_t count, struct launch_f
 	failure->error = 0;
 	if (count == 1) { /* overlayfs wants two layers */
 		long tree = mount_open_tree(AT_FDCWD, layers[0]);
-		long result = tree < 0 ? tree : mount_set((int)tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, -1);
+		long result = tree < 0
+				  ? tree
+				  : mount_set((int)tree, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV, -1);
 		if (result >= 0)
 			return (int)tree;
 		if (tree >= 0)

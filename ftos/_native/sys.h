@@ -70,7 +70,7 @@ struct landlock_beneath {
 	int32_t parent_fd;
 } __attribute__((packed));
 #define LANDLOCK_HANDLED_FS 0xffffULL /* every file right of ABI 5 and later */
-#define LANDLOCK_EXECUTE 5ULL /* EXECUTE and READ_FILE: execve opens for reading too */
+#define LANDLOCK_EXECUTE 5ULL	      /* EXECUTE and READ_FILE: execve opens for reading too */
 #define LANDLOCK_SCOPE_ABSTRACT_UNIX 1ULL
 #define LANDLOCK_PATH_BENEATH 1
 
