@@ -110,6 +110,14 @@ def _reader_gone() -> int:
     return 1
 
 
+def _open_closed_streams() -> None:
+    """A standard stream which the caller closed leads nowhere; else a file that we open would become it, and an app's."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number: this one
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
 def _version(ctx: click.Context, param: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from importlib.metadata import PackageNotFoundError, version
@@ -142,6 +150,7 @@ def cli(ctx: click.Context, root: str | None) -> None:
 
 def main() -> NoReturn:
     """The console script."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -22,6 +22,7 @@ from ftos.host.places import Places
 RANGE_SIZE = 65536
 FIRST, LAST = 0x70000000, 0x7FFE0000 - 1
 """Between systemd's container range, which ends at 1,878,982,656, and its foreign range at 0x7FFE0000."""
+DELEGATED = (Path("/etc/subuid"), Path("/etc/subgid"))
 
 
 def allocate(places: Places, key: str) -> int:
@@ -48,8 +49,11 @@ def _locked(places: Places) -> Iterator[Path]:
 def _read(path: Path) -> dict[str, int]:
     try:
         ranges = json.loads(path.read_bytes())
-        if not all(isinstance(start, int) and FIRST <= start <= LAST for start in ranges.values()):
+        starts = list(ranges.values())
+        if not all(type(start) is int and start in range(FIRST, LAST + 1, RANGE_SIZE) for start in starts):
             raise ValueError("a range lies outside")
+        if len(set(starts)) < len(starts):
+            raise ValueError("two have the same range")
     except FileNotFoundError:
         return {}
     except (ValueError, AttributeError) as error:
@@ -75,9 +79,9 @@ def _taken_on_host() -> Iterator[tuple[int, int]]:
         yield account.pw_uid, account.pw_uid + 1
     for group in grp.getgrall():
         yield group.gr_gid, group.gr_gid + 1
-    for delegated in ("/etc/subuid", "/etc/subgid"):
+    for delegated in DELEGATED:
         try:
-            lines = Path(delegated).read_text(errors="replace").splitlines()
+            lines = delegated.read_text(errors="replace").splitlines()
         except FileNotFoundError:
             continue
         for line in lines:

@@ -180,16 +180,18 @@ def _landlock(
         for mount in mounts
         if not mount.flags & MountFlag.READ_ONLY and mount.target not in own_paths
     ]
+    root = LandlockRule(path="/", access=everywhere | (ACCESS_WRITE if image.writable_root else Access(0)))
     for rule in own:
-        outer = next((w for w in writable if rule.path.startswith(w.path.rstrip("/") + "/")), None)
-        if outer and rule.access not in (ACCESS_READ, ACCESS_WRITE):
+        around = (w for w in (root, *writable, *own) if rule.path.startswith(w.path.rstrip("/") + "/"))
+        outer = next((w for w in around if w.access & ACCESS_WRITE & ~rule.access), None)
+        if outer and rule.access != ACCESS_READ:  # what may not be written at all is held by its mount
             raise Unsupported(
                 f"{name}: some but not all writing rights can't be kept apart at {rule.path}: it lies in {outer.path}, "
                 "which the app may write",
                 "set the path of the binding to a place outside, for example /media/documents",
             )
     return (
-        LandlockRule(path="/", access=everywhere | (ACCESS_WRITE if image.writable_root else Access(0))),
+        root,
         LandlockRule(path="/dev", access=everywhere | Access.WRITE_FILE | Access.IOCTL_DEV),
         LandlockRule(path="/dev/shm", access=ACCESS_WRITE),
         *writable,

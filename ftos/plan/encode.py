@@ -107,6 +107,10 @@ class _Strings:
         return offset if len(self.data) > offset else 0
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 def _unlimited(value: int) -> int:
     return UNLIMITED if value < 0 else value
 
@@ -116,7 +120,17 @@ def _limited(value: int) -> int:
 
 
 def encode(plan: LaunchPlan, program: bytes) -> bytes:
-    """The bytes of a plan; `program` is its compiled system call filter (ftos.plan.seccomp.compile_policy)."""
+    """The bytes of a plan; `program` is its compiled system call filter (ftos.plan.seccomp.compile_policy).
+
+    Raises LaunchError where a number does not fit its field.
+    """
+    try:
+        return _encode(plan, program)
+    except ConstructError as error:
+        raise LaunchError(f"{plan.name}: a value of this plan is out of range: {_one_line(error)}") from error
+
+
+def _encode(plan: LaunchPlan, program: bytes) -> bytes:
     strings = _Strings()
     mounts = [
         {
@@ -245,7 +259,7 @@ def decode(data: bytes) -> tuple[LaunchPlan, bytes]:
             working_directory=text(header.working_directory),
             limits=CgroupLimits(memory=header.memory_max, pids=header.pids_max, cpu_weight=header.cpu_weight),
         )
-    except (ConstructError, ValueError) as error:
-        raise LaunchError(f"the launch plan can't be read: {error}") from error
+    except (ConstructError, ValueError, struct.error) as error:
+        raise LaunchError(f"the launch plan can't be read: {_one_line(error)}") from error
     size = header.seccomp.count * FILTER.sizeof()
     return plan, data[header.seccomp.offset : header.seccomp.offset + size]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from ftos.plan.records import (
     ALL_NAMESPACES,
-    APP_ID,
     Access,
     LandlockRule,
     LaunchPlan,
@@ -101,12 +100,10 @@ def _remains(plan: LaunchPlan) -> Iterator[str]:
         yield f"namespaces shared with this device: {', '.join(str(n.name).lower() for n in Namespace if n in shared)}"
     for mount in plan.mounts:
         if _is_bound(mount) and not mount.flags & MountFlag.READ_ONLY and not mount.flags & MountFlag.FILE:
-            yield f"{mount.target}: the app may also change modes, times and attributes of your files there"
+            yield f"{mount.target}: what it makes is yours; it may change modes, times and attributes of your files"
     for rule in plan.landlock:
         if _creates_without_write(rule):
-            yield f"{rule.path}: what may be created may also be written"
-    if any(mount.idmap > 1 for mount in plan.mounts):
-        yield f"files which are made there belong to you on this device (id {APP_ID} inside)"
+            yield f"{rule.path}: files that are made there stay empty: creating is granted, writing is not"
     yield "the kernel itself: all apps and the system share one"
 
 

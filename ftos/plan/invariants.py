@@ -17,6 +17,7 @@ from ftos.plan.records import (
     FOREIGN_BASE,
     ID_COUNT,
     LaunchPlan,
+    Mount,
     MountFlag,
     MountKind,
     Namespace,
@@ -69,13 +70,26 @@ def _mounts(plan: LaunchPlan) -> Iterator[str]:
             yield f"there is not exactly one {kind.name.lower()} mount"
     for mount in plan.mounts:
         read_only = bool(mount.flags & MountFlag.READ_ONLY)
-        if mount.kind in (MountKind.BIND, MountKind.LAYER) and mount.idmap < 0:
+        of_host = mount.kind in (MountKind.BIND, MountKind.LAYER) or _is_kept_root(mount)
+        if of_host and mount.idmap < 0:
             yield f"{mount.source} is shown without an id map"
-        if mount.kind is MountKind.BIND and mount.source in _SOURCES_NEVER_SHOWN and not mount.beneath:
+        if mount.kind is MountKind.BIND and _plain(mount.source) in _SOURCES_NEVER_SHOWN and not mount.beneath:
             yield f"{mount.source} of the host is shown"
         if mount.kind is MountKind.BIND and mount.idmap == 0 and not read_only:
             yield f"{mount.source} of the host's own system is writable"
+        in_memory = mount.kind in (MountKind.TMPFS, MountKind.DEV, MountKind.DISCARD) or mount.source == "tmpfs"
+        if in_memory and mount.size <= 0:
+            yield "a file system in memory has no limit"
         if mount.kind is MountKind.PROC and not read_only:
             yield "/proc is writable"
-        if mount.kind is MountKind.ROOT and plan.seccomp == "app" and mount.source.startswith("/"):
+        if _is_kept_root(mount) and plan.seccomp == "app":
             yield "an app's root is writable and kept"
+
+
+def _is_kept_root(mount: Mount) -> bool:
+    return mount.kind is MountKind.ROOT and mount.source.startswith("/")
+
+
+def _plain(path: str) -> str:
+    """`path` without what can be written in two ways: `//` and a slash at its end."""
+    return "/" + "/".join(part for part in path.split("/") if part not in ("", "."))

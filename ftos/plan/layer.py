@@ -34,7 +34,8 @@ def render_layer(
 ) -> tuple[LayerEntry, ...]:
     """The entries of the layer, sorted by path.
 
-    host: values of `${host.…}` by name. Of two entries with one path the later wins: directives, image, own files.
+    host: values of `${host.…}` by name. Of two entries with one path the later wins: mount points, volumes, directives,
+    the container's own files, the image's files, its links.
     """
     values = {f"host.{name}": value for name, value in host.items()} | {
         f"settings.{name}": scalar_text(deployment.settings.get(name, setting.default))

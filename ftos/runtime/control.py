@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 
@@ -114,7 +115,8 @@ class Connection:
             }
         )
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", streams))] if streams else []
-        self.socket.sendmsg([header, payload], rights)
+        with suppress(BrokenPipeError, ConnectionResetError):  # init has gone: then there is no answer
+            self.socket.sendmsg([header, payload], rights)
 
     def signal(self, number: int) -> None:
         """Send a signal to the process of this connection; nothing happens when it has ended."""
@@ -122,10 +124,8 @@ class Connection:
             dict.fromkeys(("terminal", "arguments", "environment", "rows", "columns", "length"), 0)
             | {"kind": Kind.SIGNAL, "signal": signal.Signals(number).value}
         )
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):
             self.socket.send(header)
-        except (BrokenPipeError, ConnectionResetError):
-            return
 
     def receive(self) -> Answer | None:
         """The next answer; None when init has gone."""

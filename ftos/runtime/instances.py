@@ -139,7 +139,7 @@ def _clean(parent: Path) -> None:
     for path in list(parent.iterdir()):
         try:
             lock = os.open(path / "lock", os.O_WRONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             lock = -1
         try:
             if lock >= 0:

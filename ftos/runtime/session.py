@@ -13,6 +13,7 @@ import fcntl
 import os
 import select
 import signal
+import stat
 import struct
 import sys
 import termios
@@ -20,12 +21,16 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from ftos.errors import BadInput
 from ftos.runtime.control import Answer, Command, Connection, Kind, Reply
 
+_NAMES = ("standard input", "standard output", "standard error")
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 GONE = 137
 """Exit status when the container ended without telling one: it was killed."""
 _CHUNK = 65536
+_READS_OF_A_FULL_PTY = 64
+"""A read from a pty brings at most 4 KiB; less than 80 KiB are under way."""
 
 
 class StartFailed(Exception):
@@ -44,10 +49,13 @@ class StartFailed(Exception):
 def run(connection: Connection, kind: Kind, command: Command) -> int:
     """Start `command` with this process's standard streams, carry until it ends, and return its exit status.
 
-    Raises StartFailed when the program can't be executed.
+    Raises StartFailed when the program can't be executed, BadInput when a stream is a directory.
     """
     terminals = [stream for stream in (0, 1, 2) if _is_terminal(stream)]
     plain = [stream for stream in (0, 1, 2) if stream not in terminals]
+    for stream in plain:
+        if stat.S_ISDIR(os.fstat(stream).st_mode):  # a way out of every root (CVE-2024-21626 and its kin)
+            raise BadInput(f"{_NAMES[stream]} is a directory", "hand over files, pipes or sockets")
     if not terminals:
         with _signals() as wakeup:
             connection.start(kind, command, plain)
@@ -124,8 +132,7 @@ class _Relay:
                 self.master = -1
             if self.connection.fileno() in readable:
                 answer = self.connection.receive()
-                while self.master >= 0 and self._copy_output(drain=True):
-                    pass
+                self._drain()
                 return GONE if answer is None else answer.value
 
     def _wait(self) -> tuple[list[int], list[int]]:
@@ -148,13 +155,23 @@ class _Relay:
                 self.connection.signal(number)
 
     def _read_input(self) -> None:
-        with suppress(BlockingIOError):
+        try:
             self.pending = os.read(0, _CHUNK)
-            self.reads_input = bool(self.pending)
+        except BlockingIOError:
+            return
+        except OSError:  # EIO: the terminal has gone
+            self.pending = b""
+        self.reads_input = bool(self.pending)
 
     def _write_input(self) -> None:
         with suppress(OSError):
             self.pending = self.pending[os.write(self.master, self.pending) :]
+
+    def _drain(self) -> None:
+        """Carry what was written before the end. What still runs may write for ever: no more than a pty holds."""
+        for _ in range(_READS_OF_A_FULL_PTY):
+            if self.master < 0 or not self._copy_output(drain=True):
+                return
 
     def _copy_output(self, drain: bool = False) -> bool:
         """Carry what the process wrote; False when there is nothing more."""
@@ -169,6 +186,8 @@ class _Relay:
                 data = data[os.write(self.output, data) :]
             except BlockingIOError:
                 select.select([], [self.output], [])
+            except OSError:  # the terminal has gone, or was opened for reading only: nobody can see it
+                break
         return True
 
 
@@ -180,9 +199,12 @@ def _copy_size(source: int, target: int) -> None:
 
 @contextmanager
 def _signals() -> Iterator[int]:
-    """A descriptor from which the numbers of arriving signals can be read; the signals do nothing else meanwhile."""
+    """A descriptor from which the numbers of arriving signals can be read; the signals do nothing else meanwhile.
+
+    A signal that this process was told to ignore stays ignored, as nohup(1) has it.
+    """
     reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    watched = (*FORWARDED, signal.SIGWINCH)
+    watched = [number for number in (*FORWARDED, signal.SIGWINCH) if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, lambda *_: None) for number in watched}
     previous = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
@@ -209,8 +231,9 @@ def _raw_input(master: int) -> Iterator[None]:
         return
     before = termios.tcgetattr(0)
     sys.stdout.flush()
-    tty.setraw(0)
+    tty.setraw(0, termios.TCSADRAIN)  # what was typed ahead stays
     try:
         yield
     finally:
-        termios.tcsetattr(0, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # the terminal has gone
+            termios.tcsetattr(0, termios.TCSADRAIN, before)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ftos.errors import FtosError, quote
@@ -37,8 +38,8 @@ def prepare(places: Places, deployment_id: str, volumes: Iterable[Volume]) -> Pa
 
 
 def _make(path: Path) -> None:
-    path.mkdir(mode=0o700, exist_ok=True)
     try:
+        path.mkdir(mode=0o700, exist_ok=True)
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise FtosError(f"the volume {quote(path)} can't be used: {error.strerror}", "look what is there") from error
@@ -60,16 +61,22 @@ def _size(path: Path) -> int:
     total = 0
     for _, _, files, fd in os.fwalk(path):
         for name in files:
-            total += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
+            with suppress(FileNotFoundError):  # the app may be running
+                total += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
     return total
 
 
 def delete(places: Places, deployment_id: str) -> None:
-    """Delete all kept volumes of a deployment, for good. First they leave their name, so none is used half deleted."""
-    parent = directory(places, deployment_id)
-    if not parent.exists():
-        return
-    doomed = places.volumes / f".deleted-{deployment_id}"
-    if not doomed.exists():
-        parent.rename(doomed)
-    shutil.rmtree(doomed)
+    """Delete all kept volumes of a deployment, for good. First they leave their name, so none is used half deleted.
+
+    What a crash of an earlier deletion left of any deployment goes too.
+    """
+    _sweep(places)
+    with suppress(FileNotFoundError):
+        directory(places, deployment_id).rename(places.volumes / f".deleted-{deployment_id}")
+    _sweep(places)
+
+
+def _sweep(places: Places) -> None:
+    for doomed in places.volumes.glob(".deleted-*"):
+        shutil.rmtree(doomed)

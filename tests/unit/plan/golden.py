@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The deployments of tests/golden, compiled: image.yml and deployment.yml of a case, with one host around all of them."""
+"""The deployments of tests/golden, compiled: image.yml and deployment.yml of a case, one host around all of them."""
 
 from __future__ import annotations
 
