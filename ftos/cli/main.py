@@ -111,7 +111,7 @@ def _reader_gone() -> int:
 
 
 def _open_closed_streams() -> None:
-    """A standard stream which the caller closed leads nowhere; else a file that we open would become it, and an app's."""
+    """A standard stream that the caller closed leads nowhere; else a file which we open would become it."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number: this one

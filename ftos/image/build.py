@@ -135,7 +135,7 @@ class ImageBuilder:
                 packages=recipe.packages,
                 base_tree=base.tree,
                 base=base_packages,
-                indexes=self._cache.indexes(recipe.digest if extra else recipe.base.digest),
+                indexes=self._cache.indexes(recipe.base.digest),
             )
 
         def install(workshop: Workshop, lock: PackageLock) -> None:

@@ -40,12 +40,13 @@ class BuildLog:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        self._left = LOG_LIMIT
+        self.left = LOG_LIMIT
+        """Bytes that will still be kept."""
         self.tail: deque[bytes] = deque(maxlen=_SHOWN_LINES)
 
     def write(self, data: bytes) -> None:
-        kept = data[: self._left]
-        self._left -= len(kept)
+        kept = data[: self.left]
+        self.left -= len(kept)
         while kept:
             kept = kept[os.write(self._fd, kept) :]
 

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ftos.errors import BuildError, quote
 
@@ -69,17 +70,15 @@ def read_beneath(root: int, path: str, limit: int) -> bytes | None:
     """
     try:
         with directory_beneath(root, os.path.dirname(path)) as fd:
-            file = os.open(os.path.basename(path), OPEN_FILE, dir_fd=fd)
+            file = _open_regular(os.path.basename(path), fd)
     except FileNotFoundError:
         return None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
-            raise BuildError(f"{quote('/' + path)} in the image is not a regular file in a real directory") from error
-        raise
-    with os.fdopen(file, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise BuildError(f"{quote('/' + path)} in the image is not a regular file")
-        data = stream.read(limit + 1)
+    except NotADirectoryError:
+        file = None
+    if file is None:
+        raise BuildError(f"{quote('/' + path)} in the image is not a regular file in a real directory")
+    with file:
+        data = file.read(limit + 1)
     if len(data) > limit:
         raise BuildError(f"{quote('/' + path)} in the image is larger than {limit} bytes")
     return data
@@ -88,18 +87,20 @@ def read_beneath(root: int, path: str, limit: int) -> bytes | None:
 def copy_verified(source: int, name: str, target: Path, sha256: str | None = None) -> str:
     """Copy the regular file `name` of the directory fd `source` to `target`, which appears whole and durable, or not.
 
+    The time of the last change is kept: package managers ask mirrors for what is newer.
+
     Returns the SHA-256 of what was copied, in hex. Raises BuildError when the file is missing, is no regular file, or
     has another hash than `sha256`; then there is no new `target`.
     """
     try:
-        fd = os.open(name, OPEN_FILE, dir_fd=source)
+        reading = _open_regular(name, source)
     except OSError as error:
         raise BuildError(f"the file {quote(name)} was not delivered: {error.strerror}") from error
+    if reading is None:
+        raise BuildError(f"{quote(name)} is not a regular file")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with os.fdopen(fd, "rb") as reading, temporary.open("wb") as writing:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise BuildError(f"{quote(name)} is not a regular file")
+        with reading, temporary.open("wb") as writing:
             digest = hashlib.sha256()
             while block := reading.read(1 << 20):
                 digest.update(block)
@@ -107,11 +108,27 @@ def copy_verified(source: int, name: str, target: Path, sha256: str | None = Non
             if sha256 not in (None, digest.hexdigest()):
                 raise BuildError(f"the file {quote(name)} has not the content which the signed index promises")
             writing.flush()
+            modified = os.fstat(reading.fileno()).st_mtime_ns
+            os.utime(writing.fileno(), ns=(modified, modified))
             os.fdatasync(writing.fileno())
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
     return digest.hexdigest()
+
+
+def _open_regular(name: str, beneath: int) -> BinaryIO | None:
+    """The regular file `name` of a directory; None when it is something else. Raises OSError."""
+    try:
+        fd = os.open(name or ".", OPEN_FILE, dir_fd=beneath)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a symlink; a socket
+            return None
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        return None
+    return os.fdopen(fd, "rb")
 
 
 def remove_tree(parent: int, name: str) -> None:

@@ -16,6 +16,8 @@ class Ostree:
 
     def __init__(self, repository: Path) -> None:
         self._repository = repository
+        self.lock: int | None = None
+        """fd of a lock which each command keeps: when this process is killed, its last command still has the lock."""
 
     def initialise(self) -> None:
         """Make the repository; nothing happens when there is one."""
@@ -66,19 +68,27 @@ class Ostree:
 
     def _run(self, verb: str, *arguments: str, keep_fds: Sequence[int] = ()) -> str:
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 ["ostree", verb, f"--repo={self._repository}", *arguments],
                 stdin=subprocess.DEVNULL,
-                capture_output=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
                 env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
-                pass_fds=keep_fds,
-                check=False,
+                pass_fds=(*keep_fds, *([] if self.lock is None else [self.lock])),
             )
         except FileNotFoundError:
             raise Unsupported("the command ostree is not installed", "install the package ostree") from None
-        if done.returncode != 0:
-            said = done.stderr.strip().removeprefix("error: ")
+        with process:
+            try:
+                output, said = process.communicate()
+            except BaseException:
+                # At Ctrl-C, subprocess would not wait for it, and the clean-up would meet it at work.
+                process.kill()
+                process.wait()
+                raise
+        if process.returncode != 0:
+            said = said.strip().removeprefix("error: ")
             raise FtosError(f"the image store refused to {verb}: {quote(said)}", "`ostree fsck` checks the store")
-        return done.stdout
+        return output

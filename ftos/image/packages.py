@@ -3,7 +3,7 @@
 
     places.cache/packages/<sha256>          a package file; root's own, its content verified against the signed index
     places.cache/locks/<digest>.json        the lock of a base tree or an image, by recipe digest
-    places.cache/indexes/<digest>/          signed package indexes, as fetched last, by base recipe digest
+    places.cache/indexes/<digest>/          signed package indexes, the newest of each, by base recipe digest
 
 With a lock and its files, a build needs no network. Purging an image touches none of this.
 """

@@ -193,8 +193,12 @@ class Store:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with _flock(self._root / "lock"):
-            yield
+        with _flock(self._root / "lock") as lock:
+            self._ostree.lock = lock
+            try:
+                yield
+            finally:
+                self._ostree.lock = None
 
     def _clean_up(self) -> None:
         """Remove what dead builds and removed refs left. The lock is held."""
@@ -242,7 +246,7 @@ def now() -> str:
 
 
 @contextmanager
-def _flock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def _flock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[int]:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -250,7 +254,7 @@ def _flock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[N
         except BlockingIOError:
             waiting()
             fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        yield fd
     finally:
         os.close(fd)
 

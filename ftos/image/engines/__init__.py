@@ -38,7 +38,7 @@ class FetchRequest:
     base: str
     """Goes into the lock: digest of the base tree's packages, or ""."""
     indexes: Path
-    """Directory of the indexes that were fetched last; the new ones go there."""
+    """Directory of all indexes that were ever fetched for this osbase, the newest of each; the new ones go there."""
 
 
 class Engine(Protocol):

@@ -26,7 +26,9 @@ from ftos.image.engines.apt_text import (
     FETCH,
     apt_configuration,
     debian_architecture,
+    local_directory,
     merged_directories,
+    parse_date,
     parse_get,
     parse_installed,
     parse_status,
@@ -40,7 +42,7 @@ from ftos.image.store import InstalledPackage
 from ftos.image.tree import Leftovers
 from ftos.image.workshop import PACKAGES, Workshop
 from ftos.plan.containers import foreign_bind, host_bind
-from ftos.plan.records import Mount, MountFlag
+from ftos.plan.records import FOREIGN_BASE, Mount, MountFlag
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FETCH_ENVIRONMENT = {"APT_CONFIG": f"{CONFIG}/apt.conf", "HOME": "/", "LC_ALL": "C.UTF-8", "PATH": _PATH}
@@ -56,8 +58,10 @@ _INSTALL_ENVIRONMENT = {
 _NAME_SERVICE = ("gai.conf", "hosts", "nsswitch.conf", "resolv.conf", "services")
 _STATUS = "var/lib/dpkg/status"
 _STATUS_LIMIT = 64 << 20
+_INDEX_LIMIT = 16 << 20
 _DOWNLOADER = "/usr/lib/apt/apt-helper"
-_INDEX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@%+~-]{0,250}")
+_NO_INDEXES = {"auxfiles", "lock", "partial"}
+_INDEX = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@%+~-]{0,250}")
 
 _UNPACK = """
 set -eu
@@ -81,8 +85,8 @@ chmod 755 usr/sbin/policy-rc.d
 _DPKG = "--force-unsafe-io", "--force-confdef", "--force-confold", "--status-fd=3"
 _CONFIGURE = f"exec dpkg {' '.join(_DPKG)} --force-depends --install {PACKAGES}/*.deb 3>&1"
 _INSTALL = (
-    "exec apt-get install -y -q --no-install-recommends --allow-downgrades"
-    " -o APT::Sandbox::User=root -o Acquire::Languages=none -o Dpkg::Use-Pty=false"
+    "exec apt-get install -y -q --no-install-recommends"
+    " -o APT::Sandbox::User=root -o Acquire::Languages=none -o Dpkg::Use-Pty=false -o APT::Keep-Fds::=3"
     " -o Dir::Etc::SourceList=/dev/null -o Dir::Etc::SourceParts=/dev/null"
     f" -o APT::Keep-Fds::=3 {' '.join(f'-o Dpkg::Options::={option}' for option in _DPKG)} {PACKAGES}/*.deb 3>&1"
 )
@@ -108,7 +112,8 @@ class Apt:
         workshop.stage("refresh the package indexes")
         binds = self._fetch_binds(workshop, request)
         self._apt(workshop, "fetch of the package indexes", ["apt-get", "update", "-q"], binds, network=True)
-        indexes = self._keep_indexes(workshop, request.indexes)
+        with directory(workshop.fetch) as fetched, directory_beneath(fetched, "lists") as lists:
+            indexes = keep_indexes(lists, request.indexes)
         workshop.stage("find the packages that are needed")
         packages = self._resolve(workshop, request, binds)
         self._download(workshop, cache, packages, binds)
@@ -130,15 +135,16 @@ class Apt:
             workshop.make_foreign(fetch / name)
         for index in request.indexes.iterdir():
             shutil.copy2(index, fetch / "lists" / index.name)
+            os.chown(fetch / "lists" / index.name, FOREIGN_BASE, FOREIGN_BASE)
 
     def _fetch_binds(self, workshop: Workshop, request: FetchRequest) -> list[Mount]:
         optional = MountFlag.FILE | MountFlag.OPTIONAL
-        local = {source.url.removeprefix("file://") for source in request.sources if source.url.startswith("file:///")}
+        local = {source.url for source in request.sources if source.url.startswith("file:///")}
         return [
             host_bind(workshop.config, CONFIG),
             foreign_bind(workshop.fetch, FETCH, read_only=False),
             *(host_bind(Path("/etc", name), f"/etc/{name}", optional) for name in _NAME_SERVICE),
-            *(host_bind(Path(path), path) for path in sorted(local)),
+            *(host_bind(Path(url.removeprefix("file://")), local_directory(url)) for url in sorted(local)),
         ]
 
     def _apt(
@@ -151,19 +157,6 @@ class Apt:
         network: bool = False,
     ) -> None:
         workshop.with_tools(step, command, binds, _FETCH_ENVIRONMENT, is_progress, network)
-
-    def _keep_indexes(self, workshop: Workshop, target: Path) -> dict[str, str]:
-        """Take the indexes out of the container's directory; the digests of the signed ones."""
-        digests: dict[str, str] = {}
-        with directory(workshop.fetch) as fetch, directory_beneath(fetch, "lists") as lists:
-            names = {name for name in os.listdir(lists) if _INDEX.fullmatch(name)} - {"auxfiles", "lock", "partial"}
-            for name in sorted(names):
-                digest = copy_verified(lists, name, target / name)
-                if name.endswith(("InRelease", "Release")):
-                    digests[name] = digest
-        for old in {path.name for path in target.iterdir()} - names:
-            (target / old).unlink()
-        return digests
 
     def _resolve(self, workshop: Workshop, request: FetchRequest, binds: list[Mount]) -> tuple[LockedPackage, ...]:
         found: dict[str, LockedPackage] = {}
@@ -229,6 +222,27 @@ class Apt:
     def installed(self, tree: int) -> tuple[InstalledPackage, ...]:
         data = read_beneath(tree, _STATUS, _STATUS_LIMIT)
         return parse_status((data or b"").decode(errors="replace"))
+
+
+def keep_indexes(lists: int, known: Path) -> dict[str, str]:
+    """Take the indexes of the directory fd `lists`, which the fetching container wrote, into the directory `known`;
+    the SHA-256 of each signed one.
+
+    Raises BuildError, and takes none, when a signed one is older than the one known: somebody may replay it to bring
+    back packages with known holes. (apt keeps the newer one by itself; but apt was in the container.)
+    """
+    names = sorted({name for name in os.listdir(lists) if _INDEX.fullmatch(name)} - _NO_INDEXES)
+    signed = [name for name in names if name.endswith("Release")]
+    with directory(known) as before:
+        for name in signed:
+            old, new = (parse_date(read_beneath(place, name, _INDEX_LIMIT) or b"") for place in (before, lists))
+            if old is not None and (new is None or new < old):
+                raise BuildError(
+                    f"the signed index {quote(name)} is of {new}, and thus older than the one known, of {old}",
+                    f"try again later, or another mirror; to take it nonetheless, remove {quote(known / name)}",
+                )
+    digests = {name: copy_verified(lists, name, known / name) for name in names}
+    return {name: digests[name] for name in signed}
 
 
 class _Counter:

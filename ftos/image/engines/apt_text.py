@@ -6,8 +6,11 @@ What they print passes through hostile hands, so only lines of exactly the expec
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from ftos.errors import Unsupported, quote
 from ftos.image.packages import LockedPackage
@@ -41,7 +44,8 @@ _URI = re.compile(
     rb" (?P<size>[0-9]{1,15}) SHA256:(?P<sha256>[0-9a-f]{64})"
 )
 _INSTALLED = re.compile(rb"status: ([a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)? ?: installed")
-_GET = re.compile(rb"Get:([0-9]{1,9}) \S+/([A-Za-z0-9.+~%_-]+) ")
+_DATE = re.compile(rb"^Date: ([A-Za-z0-9,:+ -]{10,60})$", re.MULTILINE)
+_GET = re.compile(rb"Get:([0-9]{1,9}) \S+/([a-z0-9][a-z0-9+.-]+)_[^\s/]+\.deb ")
 _TRANSPORT = re.compile(r'Acquire::(?:https?|ftp)::(?!Proxy-Auto-Detect)[A-Za-z0-9:.*-]+ "[^"\x00-\x1f]*";')
 
 
@@ -96,8 +100,13 @@ def transport_settings(dump: str) -> list[str]:
 def source_line(url: str, suite: str, components: Sequence[str], keys: Iterable[str]) -> str:
     """One line of sources.list. Of a local directory, copies are made, as of any other."""
     signed_by = ",".join(f"{CONFIG}/keys/{key}" for key in keys)
-    url = "copy:" + url.removeprefix("file://") if url.startswith("file:///") else url
+    url = "copy:" + local_directory(url) if url.startswith("file:///") else url
     return " ".join([f"deb [signed-by={signed_by}] {url} {suite}", *components])
+
+
+def local_directory(url: str) -> str:
+    """Where the container sees the directory of a `file:///` URL."""
+    return f"/ftos/local/{hashlib.sha256(url.encode()).hexdigest()[:16]}"
 
 
 def parse_uri(line: bytes) -> LockedPackage | None:
@@ -120,13 +129,25 @@ def parse_uri(line: bytes) -> LockedPackage | None:
 def parse_get(line: bytes) -> tuple[int, str] | None:
     """`Get:3 URL/name_1.2_all.deb [...]`: the number of the download and the package's name."""
     match = _GET.match(line)
-    return (int(match[1]), match[2].decode("ascii", "replace").partition("_")[0]) if match else None
+    return (int(match[1]), match[2].decode("ascii", "replace")) if match else None
 
 
 def parse_installed(line: bytes) -> str | None:
     """The package that dpkg's status line reports as installed; None for any other line."""
     match = _INSTALLED.fullmatch(line.rstrip())
     return match[1].decode("ascii", "replace") if match else None
+
+
+def parse_date(release: bytes) -> datetime | None:
+    """The moment at which a Release or InRelease file was made; None when it does not say."""
+    match = _DATE.search(release)
+    if match is None:
+        return None
+    try:
+        date = parsedate_to_datetime(match[1].decode("ascii"))
+    except ValueError:
+        return None
+    return date if date.tzinfo is not None else date.replace(tzinfo=UTC)
 
 
 def parse_status(text: str) -> tuple[InstalledPackage, ...]:
