@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Fixtures of the tests that build real images (tests/build/harness.py).
+
+They share one root, with its package cache, over all runs: FTOS_TEST_CACHE, or build/test-cache in the checkout.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ftos.host.facts import gather
+from ftos.host.places import Places
+from ftos.spec.catalog import Catalog
+from tests.build.harness import LocalRepository, fresh
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.build)
+            item.add_marker(pytest.mark.timeout(600))
+            if os.geteuid() != 0:
+                item.add_marker(pytest.mark.skip(reason="images are built by root"))
+            for program in ("ostree", "apt-get", "dpkg-deb"):
+                if shutil.which(program) is None:
+                    item.add_marker(pytest.mark.skip(reason=f"there is no {program}"))
+
+
+@pytest.fixture(scope="session")
+def shared(checkout: Path) -> Places:
+    """The root that all tests share. What is in its cache needs no network."""
+    places = Places(Path(os.environ.get("FTOS_TEST_CACHE") or checkout / "build/test-cache").absolute())
+    mirror = gather(Catalog(places).host()).mirrors.get("debian")
+    if not list(places.cache.glob("locks/*.json")):
+        if mirror is None:
+            pytest.skip("neither the host's apt configuration nor host.yml names a mirror, and no package is cached")
+        try:
+            urllib.request.urlopen(f"{mirror}/dists/trixie/InRelease", timeout=20).close()
+        except (urllib.error.URLError, TimeoutError) as error:
+            pytest.skip(f"the mirror is out of reach ({error}), and no package is cached")
+    return places
+
+
+@pytest.fixture
+def places(shared: Places, tmp_path: Path) -> Places:
+    """An empty store, with the shared package cache."""
+    return fresh(tmp_path / "root", shared)
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalRepository]:
+    """A signed repository in a directory, for packages that misbehave."""
+    if shutil.which("gpg") is None:
+        pytest.skip("there is no gpg to sign a repository")
+    made = LocalRepository(tmp_path_factory.mktemp("repository"))
+    yield made
+    made.close()
