@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The configuration layer of a deployment: what lies over the image's tree in its container.
 
-The image's files with settings and host facts filled in, its links, the files which name the container itself, and
+The image's files with settings and host facts filled in, the files which name the container itself, and
 empty mount points. It is content, not yet files: `ftos.runtime.layers` writes it down. Pure.
 """
 
@@ -35,7 +35,7 @@ def render_layer(
     """The entries of the layer, sorted by path.
 
     host: values of `${host.…}` by name. Of two entries with one path the later wins: mount points, volumes, directives,
-    the container's own files, the image's files, its links.
+    the container's own files, the image's files.
     """
     values = {f"host.{name}": value for name, value in host.items()} | {
         f"settings.{name}": scalar_text(deployment.settings.get(name, setting.default))
@@ -53,7 +53,6 @@ def render_layer(
             LayerEntry(path=file.path, kind="file", content=render(file.content, values), mode=int(file.mode, 8))
             for file in image.files
         ),
-        *(LayerEntry(path=link.path, kind="link", content=link.target) for link in image.links),
     ]
     return tuple(sorted({entry.path: entry for entry in entries}.values(), key=lambda entry: entry.path))
 

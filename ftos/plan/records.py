@@ -194,8 +194,8 @@ class LaunchPlan(PlanRecord, frozen=True, kw_only=True):
 class LayerEntry(PlanRecord, frozen=True, kw_only=True):
     """One thing of the configuration layer, which lies over the image's tree in the container.
 
-    kind: `directory`, `file` (content, mode) or `link` (content is its target). Directories that are missing above it
-    are made. All belongs to id 0 of the container.
+    kind: `directory` or `file` (content, mode). Directories that are missing above it are made. All belongs to id 0 of
+    the container.
     """
 
     path: str

@@ -11,6 +11,7 @@ import array
 import os
 import signal
 import socket
+import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from enum import IntEnum
@@ -19,7 +20,7 @@ from pathlib import Path
 from construct import Int16ul, Int32sl, Int32ul, Struct
 from msgspec import Struct as Record
 
-from ftos.errors import LaunchError
+from ftos.errors import BadInput, LaunchError
 
 PAYLOAD_MAX = 131072
 NO_TERMINAL = os.terminal_size((0, 0))
@@ -94,7 +95,12 @@ class Connection:
         terminal: int = 0,
         size: os.terminal_size = NO_TERMINAL,
     ) -> None:
-        """Ask for a process. Bit i of `terminal`: stream i is a new pty of this size; the others are `streams`."""
+        """Ask for a process. Bit i of `terminal`: stream i is a new pty of this size; the others are `streams`.
+
+        Raises BadInput when a stream is a directory, LaunchError when the command is too long.
+        """
+        if any(stat.S_ISDIR(os.fstat(stream).st_mode) for stream in streams):  # `..` leads out of the root from there
+            raise BadInput("a standard stream is a directory", "hand over files, pipes or sockets")
         texts = [command.directory, *command.arguments, *(f"{name}={value}" for name, value in command.environment)]
         payload = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
         if len(payload) > PAYLOAD_MAX:

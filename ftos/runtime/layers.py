@@ -105,16 +105,12 @@ def _write(top: Path, parts: list[str], entry: LayerEntry) -> None:
     target = at / parts[-1]
     if _is_directory(target):
         raise FtosError(f"{quote(entry.path)} is a file of the image, and a directory is needed there", "move it")
-    target.unlink(missing_ok=True)
-    if entry.kind == "link":
-        target.symlink_to(entry.content)
-    else:
-        with open(target, "x", encoding="utf-8") as file:
-            file.write(entry.content)
-            file.flush()
-            os.fchmod(file.fileno(), entry.mode)
-            os.fsync(file.fileno())
-    os.chown(target, FOREIGN_BASE, FOREIGN_BASE, follow_symlinks=False)
+    with open(target, "x", encoding="utf-8") as file:
+        file.write(entry.content)
+        file.flush()
+        os.fchown(file.fileno(), FOREIGN_BASE, FOREIGN_BASE)
+        os.fchmod(file.fileno(), entry.mode)
+        os.fsync(file.fileno())
 
 
 def _is_directory(path: Path) -> bool:

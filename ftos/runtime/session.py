@@ -13,7 +13,6 @@ import fcntl
 import os
 import select
 import signal
-import stat
 import struct
 import sys
 import termios
@@ -21,10 +20,8 @@ import tty
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from ftos.errors import BadInput
 from ftos.runtime.control import Answer, Command, Connection, Kind, Reply
 
-_NAMES = ("standard input", "standard output", "standard error")
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 GONE = 137
 """Exit status when the container ended without telling one: it was killed."""
@@ -49,13 +46,10 @@ class StartFailed(Exception):
 def run(connection: Connection, kind: Kind, command: Command) -> int:
     """Start `command` with this process's standard streams, carry until it ends, and return its exit status.
 
-    Raises StartFailed when the program can't be executed, BadInput when a stream is a directory.
+    Raises StartFailed when the program can't be executed.
     """
     terminals = [stream for stream in (0, 1, 2) if _is_terminal(stream)]
     plain = [stream for stream in (0, 1, 2) if stream not in terminals]
-    for stream in plain:
-        if stat.S_ISDIR(os.fstat(stream).st_mode):  # a way out of every root (CVE-2024-21626 and its kin)
-            raise BadInput(f"{_NAMES[stream]} is a directory", "hand over files, pipes or sockets")
     if not terminals:
         with _signals() as wakeup:
             connection.start(kind, command, plain)

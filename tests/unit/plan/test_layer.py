@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from ftos.plan.layer import MOUNT_POINTS, layer_digest, scalar_text
 from ftos.plan.records import LayerEntry
-from ftos.spec.records import File, Image, Link, Scalar
+from ftos.spec.records import File, Image, Scalar
 from tests.unit.plan.golden import CASES, build, load
 
 MINIMAL = load("minimal")
@@ -32,12 +32,6 @@ def test_settings_are_filled_in_the_deployments_before_the_images() -> None:
 def test_host_values_are_filled_in_and_an_escaped_dollar_stays() -> None:
     words = "x86_64 virtio-gpu C.UTF-8 probe-one Europe/Berlin ${HOME}"
     assert entry(SETTINGS.layer, "/usr/bin/where").content == f"#!/bin/sh\necho {words}\n"
-
-
-def test_links_are_entries() -> None:
-    assert entry(SETTINGS.layer, "/usr/bin/editor") == LayerEntry(
-        path="/usr/bin/editor", kind="link", content="/usr/bin/probe"
-    )
 
 
 @pytest.mark.parametrize(
@@ -65,9 +59,6 @@ def test_the_machine_id_is_the_deployments_own_and_stays() -> None:
 def test_of_two_entries_with_one_path_the_later_wins() -> None:
     own_hosts = File(path="/etc/hosts", content="mine\n")
     assert entry(layer_of(replace(MINIMAL.image, files=(own_hosts,))), "/etc/hosts").content == "mine\n"
-    link = Link(path="/etc/hosts", target="/run/hosts")
-    both = replace(MINIMAL.image, files=(own_hosts,), links=(link,))
-    assert entry(layer_of(both), "/etc/hosts").kind == "link"
 
 
 @pytest.mark.parametrize("case", CASES)

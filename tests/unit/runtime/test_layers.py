@@ -43,10 +43,6 @@ def directory(path: str) -> LayerEntry:
     return LayerEntry(path=path, kind="directory")
 
 
-def link(path: str, target: str) -> LayerEntry:
-    return LayerEntry(path=path, kind="link", content=target)
-
-
 def write(places: Places, tree: Path, *entries: LayerEntry, in_use: Sequence[str] = ()) -> Path:
     path = layer_path(places, ID, tree, entries)
     materialise(path, tree, entries, in_use)
@@ -58,10 +54,10 @@ def contents(layer: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0])
-def test_files_directories_and_links_belong_to_the_containers_root(places: Places, tree: Path, umask: int) -> None:
+def test_files_and_directories_belong_to_the_containers_root(places: Places, tree: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        layer = write(places, tree, file("/etc/a/b", "ü\n"), link("/etc/l", "/nowhere"), directory("/media/x"))
+        layer = write(places, tree, file("/etc/a/b", "ü\n"), directory("/media/x"))
     finally:
         os.umask(before)
     for path in (layer, *layer.rglob("*")):
@@ -70,7 +66,6 @@ def test_files_directories_and_links_belong_to_the_containers_root(places: Place
             assert stat.S_IMODE(path.stat().st_mode) == 0o755
     assert (layer / "etc/a/b").read_bytes() == "ü\n".encode()
     assert stat.S_IMODE((layer / "etc/a/b").stat().st_mode) == 0o640
-    assert os.readlink(layer / "etc/l") == "/nowhere"
     assert (layer / "media/x").is_dir()
 
 
@@ -139,16 +134,6 @@ def test_the_mount_points_of_the_container_cover_whatever_the_image_has(places: 
     layer = write(places, tree, directory("/proc"), directory("/tmp"), directory("/home/app"))
     assert contents(layer) == ["home", "home/app", "proc", "tmp"]
     assert not (layer / "proc").is_symlink()
-
-
-def test_a_later_entry_may_need_a_directory_where_a_link_was_written(
-    places: Places, tree: Path, tmp_path: Path
-) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    layer = write(places, tree, link("/etc/a", str(outside)), file("/etc/a/b"))
-    assert (layer / "etc/a/b").is_file()
-    assert list(outside.iterdir()) == []
 
 
 def test_a_file_over_a_directory_of_the_layer_is_refused(places: Places, tree: Path) -> None:
