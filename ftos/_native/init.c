@@ -161,8 +161,9 @@ static long execute(const struct start *start)
 }
 
 /* Runs in the new process, which shares memory with init until it executes the program. */
-__attribute__((noreturn)) static void become(struct start *start)
+__attribute__((noreturn)) static void become(void *argument)
 {
+	struct start *start = argument;
 	uint64_t none = 0;
 	long result;
 
@@ -189,48 +190,8 @@ static long spawn(struct start *start)
 {
 	static char stack[16384] __attribute__((aligned(16)));
 	unsigned long flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
-	void *top = stack + sizeof stack;
-	long pid;
 	/* clone, not clone3: the filter, which is already in force, answers ENOSYS to clone3. */
-#if defined(__x86_64__)
-	register long r10 __asm__("r10") = 0;
-	register long r8 __asm__("r8") = 0;
-	register void *function __asm__("r12") = (void *)become;
-	register struct start *argument __asm__("r13") = start;
-	__asm__ volatile("syscall\n\t"
-			 "test %%rax, %%rax\n\t"
-			 "jnz 1f\n\t"
-			 "xor %%ebp, %%ebp\n\t"
-			 "mov %%r13, %%rdi\n\t"
-			 "call *%%r12\n\t"
-			 "ud2\n"
-			 "1:"
-			 : "=a"(pid)
-			 : "a"(__NR_clone), "D"(flags), "S"(top), "d"(0), "r"(r10), "r"(r8), "r"(function),
-			   "r"(argument)
-			 : "rcx", "r11", "memory");
-#else
-	register long x8 __asm__("x8") = __NR_clone;
-	register long x0 __asm__("x0") = (long)flags;
-	register void *x1 __asm__("x1") = top;
-	register long x2 __asm__("x2") = 0;
-	register long x3 __asm__("x3") = 0;
-	register long x4 __asm__("x4") = 0;
-	register void *function __asm__("x19") = (void *)become;
-	register struct start *argument __asm__("x20") = start;
-	__asm__ volatile("svc 0\n\t"
-			 "cbnz x0, 1f\n\t"
-			 "mov x29, xzr\n\t"
-			 "mov x0, x20\n\t"
-			 "blr x19\n\t"
-			 "brk #1\n"
-			 "1:"
-			 : "+r"(x0)
-			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(function), "r"(argument)
-			 : "x30", "memory", "cc");
-	pid = x0;
-#endif
-	return pid;
+	return sys_clone_call(__NR_clone, SYS_ARG(flags), SYS_ARG(stack + sizeof stack), become, start);
 }
 
 /* Split the payload into directory, arguments and environment. */

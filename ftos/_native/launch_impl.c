@@ -155,8 +155,9 @@ static void lay_out_descriptors(struct child *child)
 	must(child, sys3(__NR_close_range, count, ~0U, 0), "close descriptors", "");
 }
 
-__attribute__((noreturn)) static void child_main(struct child *child)
+__attribute__((noreturn)) static void child_main(void *argument)
 {
+	struct child *child = argument;
 	static const char *const arguments[] = {"ftos-init", NULL}, *const environment[] = {NULL};
 	const struct plan_header *header = child->header;
 	struct __user_cap_header_struct version = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -198,44 +199,6 @@ __attribute__((noreturn)) static void child_main(struct child *child)
 
 /* --- the launcher's side ------------------------------------------------------------------------------------------ */
 
-static long clone_child(struct clone_args *arguments, struct child *child)
-{
-	long pid;
-#if defined(__x86_64__)
-	register void *function __asm__("r12") = (void *)child_main;
-	register struct child *argument __asm__("r13") = child;
-	__asm__ volatile("syscall\n\t"
-			 "test %%rax, %%rax\n\t"
-			 "jnz 1f\n\t"
-			 "xor %%ebp, %%ebp\n\t"
-			 "mov %%r13, %%rdi\n\t"
-			 "call *%%r12\n\t"
-			 "ud2\n"
-			 "1:"
-			 : "=a"(pid)
-			 : "a"(__NR_clone3), "D"(arguments), "S"(sizeof *arguments), "r"(function), "r"(argument)
-			 : "rcx", "r11", "memory");
-#else
-	register long x8 __asm__("x8") = __NR_clone3;
-	register long x0 __asm__("x0") = (long)arguments;
-	register long x1 __asm__("x1") = sizeof *arguments;
-	register void *function __asm__("x19") = (void *)child_main;
-	register struct child *argument __asm__("x20") = child;
-	__asm__ volatile("svc 0\n\t"
-			 "cbnz x0, 1f\n\t"
-			 "mov x29, xzr\n\t"
-			 "mov x0, x20\n\t"
-			 "blr x19\n\t"
-			 "brk #1\n"
-			 "1:"
-			 : "+r"(x0)
-			 : "r"(x8), "r"(x1), "r"(function), "r"(argument)
-			 : "x30", "memory", "cc");
-	pid = x0;
-#endif
-	return pid;
-}
-
 int launch_start(const struct launch_request *request, int *pidfd, struct launch_failure *failure)
 {
 	const struct plan *plan = request->prepared->plan;
@@ -269,7 +232,7 @@ int launch_start(const struct launch_request *request, int *pidfd, struct launch
 	}
 
 	sys4(__NR_rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
-	long pid = clone_child(&arguments, &child);
+	long pid = sys_clone_call(__NR_clone3, SYS_ARG(&arguments), sizeof arguments, child_main, &child);
 	sys4(__NR_rt_sigprocmask, SIG_SETMASK, &before, 0, 8);
 	sys2(__NR_munmap, stack, STACK_SIZE);
 

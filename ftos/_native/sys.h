@@ -50,6 +50,53 @@ static inline long sys6(long number, long a, long b, long c, long d, long e, lon
 #define sys4(n, a, b, c, d) sys6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), 0, 0)
 #define sys5(n, a, b, c, d, e) sys6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), SYS_ARG(e), 0)
 
+/*
+ * clone or clone3 with CLONE_VM onto a new stack: the child calls `function`, which never returns; the caller gets what the
+ * kernel returns. `first` and `second` are the call's arguments, among them the stack; the others are 0.
+ */
+static inline long sys_clone_call(long number, long first, long second, void (*function)(void *), void *argument)
+{
+#if defined(__x86_64__)
+	long pid;
+	register long r10 __asm__("r10") = 0;
+	register long r8 __asm__("r8") = 0;
+	register void (*called)(void *) __asm__("r12") = function;
+	register void *given __asm__("r13") = argument;
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "xor %%ebp, %%ebp\n\t"
+			 "mov %%r13, %%rdi\n\t"
+			 "call *%%r12\n\t"
+			 "ud2\n"
+			 "1:"
+			 : "=a"(pid)
+			 : "a"(number), "D"(first), "S"(second), "d"(0L), "r"(r10), "r"(r8), "r"(called), "r"(given)
+			 : "rcx", "r11", "memory");
+	return pid;
+#else
+	register long x8 __asm__("x8") = number;
+	register long x0 __asm__("x0") = first;
+	register long x1 __asm__("x1") = second;
+	register long x2 __asm__("x2") = 0;
+	register long x3 __asm__("x3") = 0;
+	register long x4 __asm__("x4") = 0;
+	register void (*called)(void *) __asm__("x19") = function;
+	register void *given __asm__("x20") = argument;
+	__asm__ volatile("svc 0\n\t"
+			 "cbnz x0, 1f\n\t"
+			 "mov x29, xzr\n\t"
+			 "mov x0, x20\n\t"
+			 "blr x19\n\t"
+			 "brk #1\n"
+			 "1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(called), "r"(given)
+			 : "x30", "memory", "cc");
+	return x0;
+#endif
+}
+
 /* Numbers from 424 on are the same on every architecture. */
 #ifndef __NR_landlock_create_ruleset
 #define __NR_landlock_create_ruleset 444
