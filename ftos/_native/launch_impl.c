@@ -219,8 +219,6 @@ int launch_start(const struct launch_request *request, int *pidfd, struct launch
 	uint64_t all = ~0ULL, before;
 
 	failure->error = 0;
-	if (sys3(__NR_landlock_create_ruleset, 0, 0, 1 /* LANDLOCK_CREATE_RULESET_VERSION */) < 6)
-		return launch_fail(failure, "find landlock ABI 6 (Linux 6.12) in this kernel", "", -ENOSYS), -1;
 	long stack = sys6(__NR_mmap, 0, STACK_SIZE, 3 /* PROT_READ | PROT_WRITE */,
 			  0x22 /* MAP_PRIVATE | MAP_ANONYMOUS */, -1, 0);
 	if (stack < 0)

@@ -139,6 +139,13 @@ int launch_prepare(const struct plan *plan, struct prepared *prepared, struct la
 	memset(prepared->mounts, 0xff, sizeof prepared->mounts);
 	failure->error = 0;
 
+	/* The newest thing that a launch needs: what has it, has all the rest. */
+	long abi = sys3(__NR_landlock_create_ruleset, 0, 0, LANDLOCK_VERSION_QUERY);
+	if (abi < 6)
+		return launch_fail(failure, "find landlock ABI 6 in this kernel (Linux 6.12, with landlock in lsm=)",
+				   "", abi < 0 ? abi : -EOPNOTSUPP),
+		       -1;
+
 	for (uint32_t i = 0; i < plan->header->idmaps.count; i++) {
 		int fd = make_user_namespace(&plan->idmaps[i]);
 		if (fd < 0) {

@@ -120,5 +120,6 @@ struct landlock_beneath {
 #define LANDLOCK_EXECUTE 5ULL	      /* EXECUTE and READ_FILE: execve opens for reading too */
 #define LANDLOCK_SCOPE_ABSTRACT_UNIX 1ULL
 #define LANDLOCK_PATH_BENEATH 1
+#define LANDLOCK_VERSION_QUERY 1 /* LANDLOCK_CREATE_RULESET_VERSION */
 
 #endif

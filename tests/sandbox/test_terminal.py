@@ -161,7 +161,7 @@ def test_the_app_is_told_of_a_new_size(start: Start) -> None:
         *python(
             """
             import signal
-            signal.signal(signal.SIGWINCH, lambda *_: print("now", *os.get_terminal_size()) or sys.exit())
+            signal.signal(signal.SIGWINCH, lambda *_: os.write(1, b"now %d %d" % os.get_terminal_size()) and sys.exit())
             print("ready", flush=True)
             signal.pause()
             """
@@ -170,6 +170,7 @@ def test_the_app_is_told_of_a_new_size(start: Start) -> None:
     terminal.wait_for(rb"ready")
     terminal.resize(7, 77)
     terminal.wait_for(rb"now 77 7")
+    assert terminal.end() == 0
 
 
 def test_control_c_interrupts_the_program_and_not_the_launcher(shell: Terminal) -> None:
@@ -279,6 +280,7 @@ def test_with_plain_streams_there_is_no_terminal_though_the_launcher_has_one(sta
     os.close(null)
     assert terminal.process.stdout is not None
     assert terminal.process.stdout.read() == b"ENXIO 0\n"
+    assert terminal.end() == 0
 
 
 def test_nothing_typed_by_the_app_reaches_the_callers_terminal(start: Start) -> None:
