@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What holds for all tests: cheap ones run first, and none touches the machine's own FlyingTux.
 
-Where a test is says what it needs: `unit` and `native` run anywhere; `sandbox`, `hostile` and `build` launch containers
+Where a test is says what it needs: `unit` and `native` run anywhere; `sandbox`, `hostile` and `image` launch containers
 and need root.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-ORDER = ("unit", "native", "sandbox", "hostile", "build")
+ORDER = ("unit", "native", "sandbox", "hostile", "image")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Fixtures of the tests that build real images (tests/build/harness.py).
+"""Fixtures of the tests that build real images (tests/image/harness.py).
 
-They share one root, with its package cache, over all runs: FTOS_TEST_CACHE, or build/test-cache in the checkout.
+They share one root, with its package cache, over all runs: FTOS_TEST_CACHE, or .state/test-cache in the checkout.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 from ftos.host.facts import gather
 from ftos.host.places import Places
 from ftos.spec.catalog import Catalog
-from tests.build.harness import LocalRepository, fresh
+from tests.image.harness import LocalRepository, fresh
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def shared(checkout: Path) -> Places:
     """The root that all tests share. What is in its cache needs no network."""
-    places = Places(Path(os.environ.get("FTOS_TEST_CACHE") or checkout / "build/test-cache").absolute())
+    places = Places(Path(os.environ.get("FTOS_TEST_CACHE") or checkout / ".state/test-cache").absolute())
     mirror = gather(Catalog(places).host()).mirrors.get("debian")
     if not list(places.cache.glob("locks/*.json")):
         if mirror is None:

@@ -17,7 +17,7 @@ from ftos.errors import BuildError
 from ftos.host.places import Places
 from ftos.image.store import BuiltImage
 from ftos.spec.records import Repository
-from tests.build.harness import LocalRepository, Recorder, builder, describe, image
+from tests.image.harness import LocalRepository, Recorder, builder, describe, image
 
 
 def build(

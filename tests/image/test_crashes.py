@@ -15,9 +15,9 @@ import pytest
 
 from ftos.errors import BuildError
 from ftos.host.places import Places
-from tests.build.harness import Recorder, builder, image
+from tests.image.harness import Recorder, builder, image
 
-PYTHON = (sys.executable, "-m", "tests.build.harness")
+PYTHON = (sys.executable, "-m", "tests.image.harness")
 
 
 def child(checkout: Path, places: Places, name: str, stage: str) -> subprocess.Popen[bytes]:

@@ -20,7 +20,7 @@ from ftos.image.store import BuiltImage
 from ftos.plan.records import FOREIGN_BASE, ID_COUNT, LaunchPlan
 from ftos.spec.catalog import Catalog
 from ftos.spec.records import Link
-from tests.build.harness import Recorder, builder, image
+from tests.image.harness import Recorder, builder, image
 
 RELEASES = ("debian/bookworm", "debian/trixie")
 
