@@ -20,6 +20,7 @@ from ftos.plan.layer import render_layer
 from ftos.plan.records import LaunchPlan, LayerEntry
 from ftos.runtime import layers
 from ftos.runtime.instances import InstanceRecord, in_use
+from ftos.runtime.located import located
 from ftos.services.registry import resolve_all
 from ftos.spec.catalog import Catalog
 from ftos.spec.records import Deployment, Image
@@ -45,7 +46,7 @@ def assemble(
     """Everything for a launch of `deployment` from the image's `tree`. Raises what reading and resolving raise."""
     image = catalog.image(deployment.image)
     owner = (facts.owner.uid, facts.owner.gid, str(facts.owner.home)) if facts.owner else None
-    services = {service.name: service for service in catalog.services()}
+    services = located(catalog.services(), owner[2] if owner else None)
     directives = resolve_all(deployment, image, services, owner)
     host = {
         "arch": facts.architecture,
