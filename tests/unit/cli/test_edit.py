@@ -115,7 +115,7 @@ def test_draft_is_not_resumed_without_a_person(ftos: Run, notes: Path, editor: E
 
 
 def test_person_edits_again_after_errors(notes: Path, editor: Editor, drafts: Path) -> None:
-    editor(f"if grep -q ' 17$' $2; then sed -i 's/ 17$/ true/' $2; else {BREAK}; fi")
+    editor(f"if grep -q ': 17' $2; then sed -i 's/: 17/: true/' $2; else {BREAK}; fi")
     with Terminal("edit", "notes") as terminal:
         terminal.expect("notes.yml:25: autostart: ")
         terminal.expect("Edit again, keep the draft for later, or discard it? (edit, keep, discard) [edit]: ")
