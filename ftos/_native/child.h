@@ -28,7 +28,8 @@ struct child {
 	uint32_t base; /* kernel id of 0 inside, of users and groups */
 	int root;      /* the new root, attached below the stage */
 	int empty_file, empty_directory;
-	int ruleset; /* landlock */
+	int ruleset;		       /* landlock */
+	int attached[PLAN_MOUNTS_MAX]; /* the mount at each target, -1: none; landlock rules are made from these */
 	struct __user_cap_data_struct capabilities[2];
 	volatile int finished; /* everything is done but exec */
 };
@@ -60,6 +61,13 @@ static inline char *append(char *to, const char *text)
 		*to++ = *text++;
 	*to = 0;
 	return to;
+}
+
+static inline bool same_text(const char *one, const char *other)
+{
+	while (*one && *one == *other)
+		one++, other++;
+	return *one == *other;
 }
 
 static inline char *append_number(char *to, uint64_t number, unsigned base)

@@ -63,6 +63,18 @@ static void enter_root(struct child *child)
 	must(child, sys1(__NR_chdir, "/"), "enter the root", "/");
 }
 
+/* What a rule is for: the very mount that this launch has attached there, since an instance that runs already may move
+ * what lies in a shared volume. Other paths lead through what no app can write. */
+static long open_rule(struct child *child, const char *path)
+{
+	for (uint32_t i = 0; i < child->header->mounts.count; i++)
+		if (child->plan->mounts[i].kind > MOUNT_ROOT &&
+		    same_text(path, plan_string(child->plan, child->plan->mounts[i].target)) &&
+		    child->plan->mounts[i].kind != MOUNT_DEV)
+			return child->attached[i] >= 0 ? child->attached[i] : -ENOENT;
+	return open_in_root(child->root, path, 0);
+}
+
 static void make_ruleset(struct child *child)
 {
 	struct landlock_ruleset attributes = {.handled_access_fs = LANDLOCK_HANDLED_FS};
@@ -77,16 +89,13 @@ static void make_ruleset(struct child *child)
 	for (uint32_t i = 0; i < child->header->landlock.count; i++) {
 		const struct plan_landlock *rule = &child->plan->landlock[i];
 		const char *path = plan_string(child->plan, rule->path);
-		/* After pivot_root and all mounts: the rule is made from what is mounted there. */
-		long fd = open_in_root(child->root, path, 0);
-		struct landlock_beneath beneath = {.allowed_access = rule->access};
+		long fd = open_rule(child, path);
+		struct landlock_beneath beneath = {.allowed_access = rule->access, .parent_fd = (int32_t)fd};
 		if (fd == -ENOENT)
 			continue; /* nothing there: nothing to allow */
 		must(child, fd, "open what a landlock rule is for", path);
-		beneath.parent_fd = (int)fd;
 		must(child, sys4(__NR_landlock_add_rule, child->ruleset, LANDLOCK_PATH_BENEATH, &beneath, 0),
 		     "add a landlock rule", path);
-		sys1(__NR_close, fd);
 	}
 }
 
@@ -125,7 +134,9 @@ static void drop_privileges(struct child *child)
 		if (!(kept >> capability & 1) && sys5(__NR_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0) == -EINVAL)
 			break; /* past the last one that this kernel knows */
 	set_capabilities(child, data, "drop the capabilities");
-	sys2(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0); /* ENOSYS: a kernel without keyrings */
+	long keyring = sys2(__NR_keyctl, KEYCTL_JOIN_SESSION_KEYRING, 0);
+	must(child, keyring == -ENOSYS ? 0 : keyring, "make a session keyring",
+	     ""); /* ENOSYS: a kernel without keyrings */
 	must(child, sys5(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "set no_new_privs", "");
 	must(child, sys2(__NR_landlock_restrict_self, RULESET_FD, 0), "enforce landlock", "");
 }
@@ -218,6 +229,8 @@ int launch_start(const struct launch_request *request, int *pidfd, struct launch
 	};
 	uint64_t all = ~0ULL, before;
 
+	for (size_t i = 0; i < PLAN_MOUNTS_MAX; i++)
+		child.attached[i] = -1;
 	failure->error = 0;
 	long stack = sys6(__NR_mmap, 0, STACK_SIZE, 3 /* PROT_READ | PROT_WRITE */,
 			  0x22 /* MAP_PRIVATE | MAP_ANONYMOUS */, -1, 0);

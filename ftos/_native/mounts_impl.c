@@ -182,12 +182,14 @@ static int open_target(struct child *child, const struct plan_mount *mount)
 	return (int)must(child, fd, "open a mount point", path);
 }
 
-static void attach(struct child *child, int mount, const struct plan_mount *operation)
+/* Attach the mount of operation `index`. Its descriptor is kept: what is there can be named without its path. */
+static void attach(struct child *child, int mount, uint32_t index)
 {
+	const struct plan_mount *operation = &child->plan->mounts[index];
 	int target = open_target(child, operation);
 	must(child, mount_attach(mount, target), "attach a mount", plan_string(child->plan, operation->target));
 	sys1(__NR_close, target);
-	sys1(__NR_close, mount);
+	child->attached[index] = mount;
 }
 
 /* --- the kinds of mounts ------------------------------------------------------------------------------------------ */
@@ -198,16 +200,16 @@ static uint64_t attributes_of(const struct plan_mount *mount)
 	       (mount->flags & MF_NO_EXEC ? MOUNT_ATTR_NOEXEC : 0);
 }
 
-static void mount_tmpfs(struct child *child, const struct plan_mount *mount)
+static void mount_tmpfs(struct child *child, const struct plan_mount *mount, uint32_t index)
 {
 	bool root_owned = mount->flags & MF_ROOT_OWNED;
 	attach(child,
 	       new_tmpfs(child, mount->size, mount->mode, child->base + (root_owned ? 0 : child->header->uid),
 			 child->base + (root_owned ? 0 : child->header->gid), attributes_of(mount) | MOUNT_ATTR_NODEV),
-	       mount);
+	       index);
 }
 
-static void mount_proc(struct child *child, const struct plan_mount *mount)
+static void mount_proc(struct child *child, const struct plan_mount *mount, uint32_t index)
 {
 	int context = (int)must(child, sys2(__NR_fsopen, "proc", FSOPEN_CLOEXEC), "open proc", "");
 	attach(child,
@@ -215,7 +217,7 @@ static void mount_proc(struct child *child, const struct plan_mount *mount)
 			 mount_create(context,
 				      attributes_of(mount) | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC),
 			 "make proc", ""),
-	       mount);
+	       index);
 }
 
 static void mount_dev(struct child *child, const struct plan_mount *mount)
@@ -281,7 +283,7 @@ static void mount_discard(struct child *child, const struct plan_mount *mount, u
 	sys1(__NR_close, lower);
 	must(child, mount_option(context, "lowerdir+", space), "add a layer", path);
 	add_private_upper(child, context, mount->size, index, child->header->uid, child->header->gid);
-	attach(child, create_overlay(child, context, attributes_of(mount), path), mount);
+	attach(child, create_overlay(child, context, attributes_of(mount), path), index);
 }
 
 static void mount_mask(struct child *child, const struct plan_mount *mount)
@@ -316,13 +318,13 @@ void child_make_mounts(struct child *child)
 			break;
 		case MOUNT_BIND:
 			if (prepared >= 0)
-				attach(child, prepared, mount);
+				attach(child, prepared, i);
 			break;
 		case MOUNT_TMPFS:
-			mount_tmpfs(child, mount);
+			mount_tmpfs(child, mount, i);
 			break;
 		case MOUNT_PROC:
-			mount_proc(child, mount);
+			mount_proc(child, mount, i);
 			break;
 		case MOUNT_DEV:
 			mount_dev(child, mount);
