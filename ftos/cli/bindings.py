@@ -18,13 +18,16 @@ def bind(
 ) -> tuple[str, Edit]:
     """The request that `word` means, and the change which ties it to `instance`.
 
-    Rights are written out, so that an image that asks for more one day does not get it by itself.
+    A new binding gets the rights which the image asks for, written out, so that an image that asks for more one day
+    does not get it by itself. A binding that is there keeps its own, also where it names none: that grants list and
+    read.
     """
     key = find_request(image, word)
     question = next(question for question in questions(image, services) if question.key == key)
     check_candidate(question, instance)
     bound = deployment.os_services.get(key)
-    rights = question.request.rights if bound is None or bound.rights is None else ()
+    is_new = bound is None or (bound.instance == NONE and bound.rights is None)
+    rights = question.request.rights if is_new else ()
 
     def edit(text: str) -> str:
         text = set_value(text, f"os-services.{key}.instance", instance)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ftos.errors import BadInput, NotFound, Unsupported
+from ftos.errors import BadInput, NotFound, Unsupported, quote
 from ftos.services.registry import check_service
 from ftos.spec.catalog import Catalog
 from ftos.spec.cross import check_deployment, check_image
@@ -24,15 +24,24 @@ def cross_check(
     installed: the record is, or shall be, one of this device, so that the image it names must be there. For any other
     file a missing image is worth a warning only.
     """
+    findings = shared_id(catalog, record) if isinstance(record, Deployment) else []
     try:
-        findings = _findings(catalog, record)
+        findings += _findings(catalog, record)
     except NotFound as error:
         key = "osbase" if isinstance(record, Image) else "image"
-        findings = [Finding((key,), error.message, error.hint, warning=key == "image" and not installed)]
+        findings.append(Finding((key,), error.message, error.hint, warning=key == "image" and not installed))
     placed = list(zip(findings, locate(text, path, findings), strict=True))
     if errors := [error for finding, error in placed if not finding.warning]:
         raise DescriptorErrors(errors)
     return [error for _, error in placed]
+
+
+def shared_id(catalog: Catalog, deployment: Deployment) -> list[Finding]:
+    """A finding when another deployment of this device has the same id."""
+    if (other := catalog.same_id(deployment)) is None:
+        return []
+    message = f"{quote(deployment.id)} is the id of {quote(catalog.path('deployment', other))} too"
+    return [Finding(("id",), message, "give it an id of its own")]
 
 
 def _findings(catalog: Catalog, record: Descriptor) -> list[Finding]:

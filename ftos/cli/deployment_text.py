@@ -74,7 +74,7 @@ def _lines(
         yield "volumes: []"
     yield ""
     yield _line("limits: {}", "as in {memory: 700M, pids: 200, cpu-weight: 50}")
-    yield _line("autostart: false", "true: started with the device")
+    yield _line("autostart: false", "true: to be started with the device; not yet: nothing starts apps by itself")
 
 
 def _about_setting(setting: Setting) -> str:

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Changing deployment files: one writer at a time, nothing invalid saved, `name` and `id` fixed for life.
 
-The directory of the deployments is itself the lock (flock).
+Writers hold a lock (flock) on `STATE/deployments.lock`, in a directory which nobody but root enters: nobody else can
+keep them waiting.
 """
 
 from __future__ import annotations
 
 import fcntl
 import itertools
-import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,16 +39,15 @@ def check_name(name: str) -> None:
 
 
 @contextmanager
-def locked(app: App) -> Iterator[Path]:
-    """Hold the deployments still; yields their directory, which is made when missing."""
-    directory = app.places.descriptor_directories("deployment")[0]
-    directory.mkdir(parents=True, exist_ok=True)
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield directory
-    finally:
-        os.close(handle)
+def locked(app: App, *, dry_run: bool = False) -> Iterator[None]:
+    """Hold the deployments still. A dry run changes nothing, so it takes no lock and makes no file for one."""
+    if dry_run:
+        yield
+        return
+    app.places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(app.places.state / "deployments.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def checked(app: App, text: str | bytes, path: Path, former: Deployment | None = None) -> Deployment:
@@ -71,13 +70,14 @@ def checked(app: App, text: str | bytes, path: Path, former: Deployment | None =
 
 
 def save(path: Path, text: str | bytes) -> None:
-    """Write a checked descriptor durably."""
+    """Write a checked descriptor durably; the directory is made when it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text.encode() if isinstance(text, str) else text, 0o644)
 
 
 def change(app: App, name: str, edit: Edit, *, dry_run: bool) -> Deployment:
     """Put `edit` (text → text) over a deployment's file, check the result and save it."""
-    with locked(app):
+    with locked(app, dry_run=dry_run):
         former = app.catalog.deployment(name)
         path = app.catalog.path("deployment", name)
         text = edit(path.read_text(encoding="utf-8"))

@@ -11,27 +11,50 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ftos.cli.context import App
+    from ftos.host.facts import HostFacts
+    from ftos.image.store import BuiltImage
     from ftos.runtime.assemble import Assembly
+    from ftos.runtime.container import Container
     from ftos.runtime.control import Command, Kind
     from ftos.runtime.instances import InstanceRecord
 
 
-def assembly_of(app: App, name: str, *, build: bool) -> Assembly:
-    """The assembly of a deployment. With `build` its image is built first when it is not in the store."""
+def _images(app: App, name: str, ensure: bool) -> tuple[HostFacts, BuiltImage | None]:
+    """The facts of this host, and the image of a deployment; built, with progress, or None when it is not."""
     from ftos.cli.building import builder
     from ftos.cli.progress import progress
     from ftos.host.facts import gather
-    from ftos.runtime.assemble import NOT_BUILT, assemble
 
-    deployment = app.catalog.deployment(name)
-    image = app.catalog.image(deployment.image)
+    image = app.catalog.image(app.catalog.deployment(name).image)
     facts = gather(app.catalog.host())
     with progress() as shown:
         images = builder(app, facts, shown)
-        built = images.ensure(image) if build else images.find(image)
-    if built is not None:
-        return assemble(app.places, app.catalog, facts, deployment, built.commit, built.tree)
-    return assemble(app.places, app.catalog, facts, deployment, NOT_BUILT, app.places.store / "trees" / NOT_BUILT)
+        return facts, images.ensure(image) if ensure else images.find(image)
+
+
+def assembly_of(app: App, name: str) -> Assembly:
+    """The assembly of a deployment as it is now, its image built or not."""
+    from ftos.runtime.assemble import NOT_BUILT, assemble
+
+    facts, built = _images(app, name, ensure=False)
+    commit, tree = (built.commit, built.tree) if built else (NOT_BUILT, app.places.store / "trees" / NOT_BUILT)
+    return assemble(app.places, app.catalog, facts, app.catalog.deployment(name), commit, tree)
+
+
+def launch(app: App, name: str) -> tuple[Assembly, Container]:
+    """Start a container for a deployment; its image is built first when it is not in the store."""
+    from ftos.cli.building import store
+    from ftos.runtime.assemble import NOT_BUILT, prepared
+    from ftos.runtime.container import Container
+
+    while True:
+        _images(app, name, ensure=True)
+        with store(app).reading():  # between the build and here it may have been purged
+            assembly = assembly_of(app, name)
+            if assembly.commit == NOT_BUILT:
+                continue
+            with prepared(app.places, assembly) as record:
+                return assembly, Container(app.places, assembly.plan, record)
 
 
 def running_instance(app: App, name: str) -> InstanceRecord:

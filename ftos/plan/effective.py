@@ -15,6 +15,7 @@ from msgspec import to_builtins
 
 from ftos.plan.compile import DEFAULT_PROCESSES
 from ftos.spec import yamltext
+from ftos.spec.defaults import READING, default_path
 from ftos.spec.problems import Key
 from ftos.spec.records import Deployment, Image, Osbase
 
@@ -138,9 +139,11 @@ def _add_binding(collected: _Collected, deployment: Deployment, image: Image, na
     collected.add((*key, "instance"), binding.instance if binding else NONE, ("deployment", (*key, "instance")))
     if binding is None or binding.instance == NONE:
         return
-    if binding.rights:
-        collected.add((*key, "rights"), binding.rights, ("deployment", (*key, "rights")))
-    path = binding.path or (request.path if request else None)
+    is_directory = interface == "user-dir"
+    rights = READING if binding.rights is None and is_directory else binding.rights
+    if rights is not None:
+        collected.add((*key, "rights"), rights, ("deployment", (*key, "rights")))
+    path = binding.path or (request.path if request else None) or (default_path(name) if is_directory else None)
     if path:
         collected.add((*key, "path"), path, ("deployment", (*key, "path")), ("image", (*key, "path")))
     for field in ("scope", "default", "enforcement", "egress"):

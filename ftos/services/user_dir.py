@@ -28,9 +28,9 @@ from ftos.plan.records import (
     MountKind,
 )
 from ftos.services.interface import Binder, Interface, Provider
+from ftos.spec.defaults import READING, default_path
 from ftos.spec.records import Right, Service
 
-READING: tuple[Right, ...] = ("list", "read")
 WRITING: dict[Right, Access] = {
     "write": Access.WRITE_FILE | Access.TRUNCATE,
     "create": Access.MAKE_REG | Access.MAKE_SYM | Access.MAKE_FIFO | Access.MAKE_SOCK,
@@ -45,7 +45,7 @@ OWN_MAP = 2
 
 def target_of(binder: Binder) -> str:
     """Where the app sees the directory: as bound, else as the image says, else in its home."""
-    return binder.binding.path or binder.request.path or f"/home/app/{binder.name.capitalize()}"
+    return binder.binding.path or binder.request.path or default_path(binder.name)
 
 
 def _access(binder: Binder) -> Access:

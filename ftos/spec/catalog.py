@@ -14,10 +14,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from ftos.errors import BadInput, NotFound, quote
+from ftos.errors import BadInput, FtosError, NotFound, quote
 from ftos.host.files import read_limited
 from ftos.host.places import Places
 from ftos.spec.load import load_as, locate
@@ -55,14 +56,29 @@ class Catalog:
         except NotFound:
             return Host(kind="host", schema=1)
 
-    def images(self) -> tuple[Image, ...]:
-        return self._all("image", Image)
-
     def services(self) -> tuple[Service, ...]:
-        return self._all("service", Service)
+        """All service instances, by name. Raises DescriptorErrors with the errors of all files."""
+        found: list[Service] = []
+        errors: list[DescriptorError] = []
+        for name in self.names("service"):
+            try:
+                found.append(_named(self._file("service", name), Service, name))
+            except DescriptorErrors as broken:
+                errors += broken.errors
+        if errors:
+            raise DescriptorErrors(errors)
+        return tuple(found)
 
-    def deployments(self) -> tuple[Deployment, ...]:
-        return self._all("deployment", Deployment)
+    def same_id(self, deployment: Deployment) -> str | None:
+        """The name of another deployment with the id of this one, None when it has the id for itself.
+
+        Both would have one directory of data and one range of ids. Broken files do not count: they deploy nothing.
+        """
+        for name in self.names("deployment"):
+            with suppress(FtosError):
+                if name != deployment.name and self.deployment(name).id == deployment.id:
+                    return name
+        return None
 
     def names(self, kind: str) -> list[str]:
         """The names of all descriptors of a kind (`osbase`, `image`, `service`, `deployment`), sorted; none is read."""
@@ -80,23 +96,6 @@ class Catalog:
         names = self.names(kind)
         hint = did_you_mean(name, names) or (f"there are: {', '.join(names[:20])}" if names else "there are none yet")
         raise NotFound(f"there is no {kind} {quote(name)}", hint)
-
-    def directory(self, name: str) -> Path:
-        """The directory of an osbase, with `keys/` and `files/`. Raises NotFound."""
-        return self.path("osbase", name).parent
-
-    def _all(self, kind: str, record: type[R]) -> tuple[R, ...]:
-        """All records of a kind, by name. Raises DescriptorErrors with the errors of all files."""
-        found: list[R] = []
-        errors: list[DescriptorError] = []
-        for name in self.names(kind):
-            try:
-                found.append(_named(self._file(kind, name), record, name))
-            except DescriptorErrors as broken:
-                errors += broken.errors
-        if errors:
-            raise DescriptorErrors(errors)
-        return tuple(found)
 
     def _file(self, kind: str, name: str) -> Path:
         """The first file with this stem, whatever the name looks like."""

@@ -36,6 +36,7 @@ RESERVED_INSTANCES = ("none", "empty")
 
 _KERNEL = ("/proc", "/sys", "/dev")
 _SYSTEM = ("/usr", "/etc", "/run", "/tmp", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
+_PRIVATE = ("/home/app", "/tmp", "/var/tmp", "/run/user/1000")
 _WRITING: tuple[Right, ...] = ("write", "create", "delete", "mkdir", "rmdir")
 
 
@@ -153,6 +154,20 @@ def _laid_over(image: Image) -> Iterator[Finding]:
         for length in range(2, len(parents)):
             if (parent := "/".join(parents[:length])) in first:
                 yield Finding((*key, "path"), f"{quote(entry.path)} lies below {quote(parent)}, which is no directory")
+        if cover := _cover(entry.path, image.volumes):
+            message = f"{quote(entry.path)} would be hidden by {cover}"
+            yield Finding((*key, "path"), message, "put it where no volume or private directory is")
+
+
+def _cover(path: str, volumes: Sequence[Volume]) -> str:
+    """What is mounted over `path` at launch, or "". The innermost counts; a discard volume shows what the image has."""
+    mounts = {directory: f"the app's private {directory}" for directory in _PRIVATE}
+    mounts |= {
+        same_path(volume.path): "" if volume.volume_class == "discard" else f"the volume {quote(volume.name)}"
+        for volume in volumes
+    }
+    around = [mount for mount in mounts if is_below(path, mount)]
+    return mounts[max(around, key=len)] if around else ""
 
 
 def _template(key: Key, content: str, image: Image) -> Iterator[Finding]:

@@ -55,10 +55,10 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
         "links": "symlinks laid over the image",
         "command": "program and arguments, as a list; no shell is involved",
         "working-directory": "where the command starts",
-        "writable-root": "the whole root can be written; what is written is gone at exit",
+        "writable-root": "the root is writable where the app's own rights allow; changes are gone at exit",
         "os-services": "what the app asks for; grants nothing",
         "volumes": "where the app keeps what it writes",
-        "handlers": "what the app can open for others",
+        "handlers": "what the app can open for others; not enforced yet",
     },
     records.Repository: {
         "url": "address of the repository: https://… or file://…",
@@ -91,8 +91,8 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
         "name": "name of the volume",
         "class": "data (kept, backed up), settings, cache (may be emptied), temp (in memory), discard (changes vanish)",
         "path": "where in the app's world it appears",
-        "quota": "how large it may grow",
-        "ttl": "files of a cache which were not used for so long may be removed",
+        "quota": "how large it may grow: the size of a temp or discard volume; not enforced yet for the other classes",
+        "ttl": "files of a cache which were not used for so long may be removed; not enforced yet",
     },
     records.Handlers: {
         "mime-types": "types of files which it opens",
@@ -123,7 +123,7 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
         "os-services": "what is granted: a service instance for a request of the image",
         "volumes": "choices about the image's volumes",
         "limits": "how much of the device it may use",
-        "autostart": "start it with the device",
+        "autostart": "start it with the device; not enforced yet, nothing starts apps by itself",
     },
     records.Binding: {
         "instance": "name of the service instance; `none` and `empty` exist for every interface",
@@ -147,7 +147,7 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
     records.DeploymentVolume: {
         "name": "name of a volume of the image",
         "backup": "whether backups contain it",
-        "quota": "how large it may grow, instead of what the image says",
+        "quota": "how large it may grow, instead of what the image says; not enforced yet for data, settings and cache",
     },
     records.Limits: {
         "memory": "most memory that it may use",

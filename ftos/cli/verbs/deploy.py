@@ -71,9 +71,9 @@ def command(
     choices = decided(record, asked, bindings, denied)
     note(overview(record, asked, {service.name: service.title for service in services}))
     choices = _complete(record, asked, choices, yes)
-    with locked(app) as directory:
+    with locked(app, dry_run=dry_run):
         name = free_name(app, image) if wanted is None else wanted
-        path = directory / f"{name}.yml"
+        path = app.places.descriptor_directories("deployment")[0] / f"{name}.yml"
         if path.exists():
             raise BadInput(f"there is a deployment {quote(name)} already", "choose another name with --name")
         text = apply(deployment_text(record, name, new_id(app), asked, choices), values, record)

@@ -24,7 +24,7 @@ def command(app: App, name: str, as_json: bool) -> None:
     from ftos.cli.launching import assembly_of
     from ftos.plan.explain import explain
 
-    sections = explain(assembly_of(app, name, build=False).plan)
+    sections = explain(assembly_of(app, name).plan)
     if as_json:
         show_json(dict(sections))
         return

@@ -27,7 +27,7 @@ def command(app: App, name: str, as_json: bool, as_hex: bool) -> None:
 
     if as_json and as_hex:
         raise BadInput("--json and --hex exclude each other")
-    plan = assembly_of(app, name, build=False).plan
+    plan = assembly_of(app, name).plan
     if as_json:
         show_json(listing.as_builtins(plan))
     elif as_hex:

@@ -20,14 +20,12 @@ def command(app: App, name: str, arguments: tuple[str, ...]) -> int:
     ARGUMENTS are added to the command of its image. The exit status is the app's, 128+n when signal n ended it. An
     image that is not built, or was purged, is built first.
     """
-    from ftos.cli.launching import assembly_of, carry
-    from ftos.runtime.assemble import prepare
-    from ftos.runtime.container import Container, command_of
+    from ftos.cli.launching import carry, launch
+    from ftos.runtime.container import command_of
     from ftos.runtime.control import Kind
 
-    assembly = assembly_of(app, name, build=True)
-    record = prepare(app.places, assembly)
-    with Container(app.places, assembly.plan, record) as container:
+    assembly, container = launch(app, name)
+    with container:
         for limit in container.unlimited:
             note(
                 f"{name}: limits.{limit.replace('_', '-')} can't be kept on this device: no cgroup v2 controller for it"

@@ -14,8 +14,9 @@ from ftos.cli.context import App, pass_app
 @click.option(
     "--timeout", type=click.FloatRange(0, 3600), default=10, show_default=True, help="Seconds until it is killed."
 )
+@names.dry_run_option
 @pass_app
-def command(app: App, name: str, timeout: float) -> None:
+def command(app: App, name: str, timeout: float, dry_run: bool) -> None:
     """Stop an app.
 
     Every instance of the deployment gets SIGTERM, and SIGKILL when it has not ended in time. NAME may also be one
@@ -30,5 +31,9 @@ def command(app: App, name: str, timeout: float) -> None:
         records = running(app.places, app.catalog.deployment(name).id)
     if not records:
         raise FtosError(f"{name} is not running", "see what is: ftos ps")
+    if dry_run:
+        for record in records:
+            click.echo(f"would stop {record.instance}")
+        return
     for instance, killed in stop(records, timeout):
         click.echo(f"{'killed' if killed else 'stopped'} {instance}")

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from ftos.cli import names
 from ftos.cli.context import App, pass_app
 from ftos.cli.output import interactive, note
-from ftos.errors import BadInput, Busy
+from ftos.errors import BadInput, Busy, quote
+
+if TYPE_CHECKING:
+    from ftos.spec.records import Deployment
 
 
 @click.command("undeploy")
@@ -28,8 +33,7 @@ def command(app: App, name: str, delete_data: bool, yes: bool, dry_run: bool) ->
 
     path = app.catalog.path("deployment", name)
     deployment = app.catalog.deployment(name)
-    if app.running(deployment.id):
-        raise Busy(f"{name} is running", f"stop it with `ftos stop {name}`")
+    _check(app, deployment)
     data = directory(app.places, deployment.id)
     deleted = delete_data and data.exists()
     if dry_run:
@@ -42,6 +46,7 @@ def command(app: App, name: str, delete_data: bool, yes: bool, dry_run: bool) ->
             raise BadInput(f"deleting the data of {name} can't be undone", "add --yes if you are sure")
         click.confirm(f"Delete the data of {name} in {data}? This can't be undone.", abort=True)
     with locked(app):
+        _check(app, deployment)  # much may have happened since the question was asked
         if deleted:
             delete(app.places, deployment.id)
         path.unlink()
@@ -49,3 +54,14 @@ def command(app: App, name: str, delete_data: bool, yes: bool, dry_run: bool) ->
     click.echo(f"removed {name}")
     if data.exists():
         note(f"its data stays in {data}")
+
+
+def _check(app: App, deployment: Deployment) -> None:
+    """Refuse while the app runs, and when what would be deleted is another deployment's too."""
+    from ftos.cli.crosscheck import shared_id
+
+    for finding in shared_id(app.catalog, deployment):
+        path = app.catalog.path("deployment", deployment.name)
+        raise BadInput(f"{quote(path)}: {finding.message}", finding.hint)
+    if app.running(deployment.id):
+        raise Busy(f"{deployment.name} is running", f"stop it with `ftos stop {deployment.name}`")

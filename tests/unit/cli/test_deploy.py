@@ -104,6 +104,7 @@ def test_dry_run_prints_the_descriptor_and_changes_nothing(ftos: Run, root: Path
     assert "kind: deployment\nschema: 1\nname: notes\n" in result.stdout
     assert not list(root.rglob("notes.yml")) or [p.parent.name for p in root.rglob("notes.yml")] == ["images"]
     assert not (root / "var/lib/ftos/state").exists()
+    assert not (root / "etc/ftos/deployments").exists()
 
 
 @pytest.mark.parametrize(

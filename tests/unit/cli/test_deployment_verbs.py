@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ftos.cli.context import App
+from ftos.cli.deployments import locked
 from ftos.host.places import Places
 from ftos.runtime.instances import InstanceDirectory, InstanceRecord, process_start_time
 from ftos.spec.load import load_as
@@ -20,14 +25,20 @@ from tests.unit.cli.conftest import Run
 @pytest.fixture
 def running(notes: Path, root: Path) -> Iterator[None]:
     """As if an instance of `notes` ran: its record, with this process in the place of its init."""
+    directory = write_record(Places(root), load_as(notes, Deployment).id)
+    yield
+    directory.remove()
+
+
+def write_record(places: Places, identity: str) -> InstanceDirectory:
     start = process_start_time(os.getpid())
     assert start is not None
-    directory = InstanceDirectory.make(Places(root), "notes")
+    directory = InstanceDirectory.make(places, "notes")
     directory.write(
         InstanceRecord(
             instance=directory.name,
             deployment="notes",
-            id=load_as(notes, Deployment).id,
+            id=identity,
             image="notes",
             commit="",
             layer="",
@@ -38,8 +49,7 @@ def running(notes: Path, root: Path) -> Iterator[None]:
             start_time=start,
         )
     )
-    yield
-    directory.remove()
+    return directory
 
 
 def test_list_without_deployments_says_how_to_make_one(ftos: Run) -> None:
@@ -165,6 +175,23 @@ def test_bind_by_request_or_interface_keeps_rights(ftos: Run, notes: Path) -> No
     assert bound == Binding(instance="album", rights=("list", "read", "write"))
 
 
+def test_binding_without_rights_gets_none_of_the_images_when_bound_elsewhere(
+    ftos: Run, notes: Path, root: Path
+) -> None:
+    image = root / "etc/ftos/images/notes.yml"
+    image.write_text(image.read_text().replace("rights: [list, read]", "rights: [list, read, write]"))
+    notes.write_text(re.sub(r"(documents: \{instance: documents), rights: [^}]*", r"\1", notes.read_text()))
+    assert load_as(notes, Deployment).os_services["documents"] == Binding(instance="documents")
+    ftos("bind", "notes", "documents", "album")
+    assert load_as(notes, Deployment).os_services["documents"] == Binding(instance="album")
+
+
+def test_binding_to_none_is_bound_as_a_new_one(ftos: Run, notes: Path) -> None:
+    notes.write_text(re.sub(r"documents: \{instance: [^}]*", "documents: {instance: none", notes.read_text()))
+    ftos("bind", "notes", "documents", "album")
+    assert load_as(notes, Deployment).os_services["documents"] == Binding(instance="album", rights=("list", "read"))
+
+
 def test_unbound_request_is_bound_again_with_the_rights_the_image_asks_for(ftos: Run, notes: Path) -> None:
     assert ftos("unbind", "notes", "documents").stdout == "unbound notes: documents\n"
     assert "documents" not in load_as(notes, Deployment).os_services
@@ -232,6 +259,60 @@ def test_undeploy_refuses_while_the_app_runs(ftos: Run, notes: Path, running: No
     result = ftos("undeploy", "notes")
     assert (result.exit_code, result.stderr) == (1, "ftos: notes is running\n  stop it with `ftos stop notes`\n")
     assert notes.exists()
+
+
+def test_undeploy_looks_again_before_it_deletes(
+    ftos: Run, notes: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The app is started while another one holds the lock that `undeploy` waits for."""
+    data = data_of(notes, root)
+    places = Places(root)
+    identity = load_as(notes, Deployment).id
+
+    @contextmanager
+    def locked_late(app: App) -> Iterator[None]:
+        with locked(app):
+            directory = write_record(places, identity)
+            yield
+            directory.remove()
+
+    monkeypatch.setattr("ftos.cli.deployments.locked", locked_late)
+    result = ftos("undeploy", "notes", "--delete-data", "--yes")
+    assert (result.exit_code, result.stderr) == (1, "ftos: notes is running\n  stop it with `ftos stop notes`\n")
+    assert (notes.exists(), (data / "notes/diary").read_text()) == (True, "dear")
+
+
+def test_two_deployments_with_one_id_are_neither_changed_nor_removed(ftos: Run, notes: Path, root: Path) -> None:
+    data = data_of(notes, root)
+    second = notes.with_name("notes2.yml")
+    second.write_text(notes.read_text().replace("name: notes\n", "name: notes2\n", 1))
+    before = second.read_bytes()
+    for words in (["set", "notes2", "autostart=true"], ["undeploy", "notes2", "--delete-data", "--yes"]):
+        result = ftos(*words)
+        assert result.exit_code == 2
+        assert all(part in result.stderr for part in (f"{second}", f"is the id of '{notes}' too", "an id of its own"))
+    assert second.read_bytes() == before
+    assert data.exists()
+    second.write_text("kind: deployment\n")  # broken: of no account
+    assert ftos("undeploy", "notes").exit_code == 0
+
+
+def test_the_lock_is_where_only_its_owner_gets_in(ftos: Run, notes: Path, root: Path) -> None:
+    state = root / "var/lib/ftos/state"
+    assert (state / "deployments.lock").is_file()
+    assert state.stat().st_mode & 0o777 == 0o700
+    handle = os.open(notes.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)  # what any account may do with a directory that it may open
+        assert ftos("set", "notes", "autostart=true").exit_code == 0
+    finally:
+        os.close(handle)
+
+
+def test_stop_dry_run_says_which_instances_and_stops_none(ftos: Run, running: None, root: Path) -> None:
+    (instance,) = (path.name for path in (root / "run/ftos/instances").iterdir())
+    result = ftos("stop", "notes", "--dry-run")  # else this process would be stopped
+    assert (result.exit_code, result.stdout) == (0, f"would stop {instance}\n")
 
 
 def test_service_list_names_who_uses_what(ftos: Run, notes: Path) -> None:

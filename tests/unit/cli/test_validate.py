@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -83,6 +84,17 @@ def test_deployment_is_held_against_its_image(ftos: Run, notes: Path) -> None:
     result = ftos("validate", str(notes))
     assert "settings.them: the image has no setting 'them' (did you mean `theme`?)" in result.stderr
     assert result.exit_code == 2
+
+
+def test_deployments_with_one_id_are_refused_with_the_names_of_both_files(ftos: Run, notes: Path) -> None:
+    second = notes.with_name("notes2.yml")
+    second.write_text(notes.read_text().replace("name: notes\n", "name: notes2\n", 1))
+    result = ftos("validate", str(notes), str(second))
+    assert (result.exit_code, result.stdout) == (2, "")
+    for path, other in ((notes, second), (second, notes)):
+        assert re.search(
+            rf"{path}:\d+: id: '.*' is the id of '{other}' too \(give it an id of its own\)", result.stderr
+        )
 
 
 def test_shipped_and_example_descriptors_are_valid(ftos: Run, root: Path, checkout: Path) -> None:

@@ -24,8 +24,8 @@ def image(name: str) -> str:
     return f"kind: image\nschema: 1\nname: {name}\ntitle: A\nversion: '1'\nosbase: debian/trixie\ncommand: [a]\n"
 
 
-def deployment(name: str) -> str:
-    return f"kind: deployment\nschema: 1\nname: {name}\nid: d-00000000\nimage: a\n"
+def deployment(name: str, identity: str = "d-00000000") -> str:
+    return f"kind: deployment\nschema: 1\nname: {name}\nid: {identity}\nimage: a\n"
 
 
 @pytest.fixture
@@ -50,17 +50,14 @@ def test_each_kind_is_read_by_its_name(etc: Path, catalog: Catalog) -> None:
     assert catalog.image("notes").name == "notes"
     assert catalog.deployment("notes-work").name == "notes-work"
     assert catalog.path("image", "notes") == etc / "images/notes.yml"
-    assert [record.name for record in catalog.deployments()] == ["notes-work"]
-    assert "notes" in [record.name for record in catalog.images()]
     assert "gps" in [record.name for record in catalog.services()]
 
 
-def test_the_shipped_osbases_are_found_with_their_directories(catalog: Catalog) -> None:
+def test_the_shipped_osbases_are_found(catalog: Catalog) -> None:
     assert {"debian/bookworm", "debian/trixie"} <= set(catalog.names("osbase"))
     trixie = catalog.osbase("debian/trixie")
     assert trixie.name == "debian/trixie"
-    for key in trixie.keys:
-        assert (catalog.directory("debian/trixie") / "keys" / key).is_file()
+    assert catalog.path("osbase", "debian/trixie").parent.joinpath("keys").is_dir()
 
 
 def test_names_are_sorted_and_cost_no_reading(etc: Path, catalog: Catalog) -> None:
@@ -80,7 +77,6 @@ def test_the_owners_descriptor_wins_over_a_shipped_one(etc: Path, catalog: Catal
 def test_a_device_without_any_directory_has_no_deployments(tmp_path: Path) -> None:
     catalog = Catalog(Places(tmp_path / "nothing"))
     assert catalog.names("deployment") == []
-    assert catalog.deployments() == ()
 
 
 def test_an_unknown_name_is_not_found_with_what_may_have_been_meant(etc: Path, catalog: Catalog) -> None:
@@ -119,18 +115,30 @@ def test_a_file_must_be_of_the_kind_of_its_directory(etc: Path, catalog: Catalog
 
 
 def test_the_errors_of_all_broken_files_are_told_at_once(etc: Path, catalog: Catalog) -> None:
-    (etc / "deployments/a.yml").write_text("x: 1\n")
-    (etc / "deployments/b.yml").write_text(deployment("b"))
-    (etc / "deployments/Bad Name.yml").write_text(deployment("c"))
+    (etc / "services/a.yml").write_text("x: 1\n")
+    (etc / "services/b.yml").write_text(service("b"))
+    (etc / "services/Bad Name.yml").write_text(service("c"))
     with pytest.raises(DescriptorErrors) as caught:
-        catalog.deployments()
+        catalog.services()
     assert {error.path.name for error in caught.value.errors} == {"a.yml", "Bad Name.yml"}
 
 
 def test_a_link_that_leads_nowhere_is_told_not_skipped(etc: Path, catalog: Catalog) -> None:
-    (etc / "deployments/a.yml").symlink_to("gone.yml")
+    (etc / "services/a.yml").symlink_to("gone.yml")
     with pytest.raises(NotFound, match=r"there is no file .*a\.yml"):
-        catalog.deployments()
+        catalog.services()
+
+
+def test_another_deployment_with_the_same_id_is_found_among_broken_files(etc: Path, catalog: Catalog) -> None:
+    (etc / "deployments/broken.yml").write_text("id: d-00000000\n")
+    (etc / "deployments/gone.yml").symlink_to("nowhere.yml")
+    (etc / "deployments/notes.yml").write_text(deployment("notes"))
+    (etc / "deployments/other.yml").write_text(deployment("other", "d-00000001"))
+    assert catalog.same_id(catalog.deployment("notes")) is None
+    (etc / "deployments/second.yml").write_text(deployment("second"))
+    assert catalog.same_id(catalog.deployment("notes")) == "second"
+    assert catalog.same_id(catalog.deployment("second")) == "notes"
+    assert catalog.same_id(catalog.deployment("other")) is None
 
 
 def test_a_device_without_host_yml_has_the_owners_silence(etc: Path, catalog: Catalog) -> None:

@@ -159,6 +159,34 @@ REFUSED: list[tuple[str, list[str]]] = [
             "os-services.f.path: '/etc' belongs to the system and can't be mounted over (take a directory below it)",
         ],
     ),
+    *(
+        (
+            image(f"{key}: [{{path: {path}, {rest}}}]\nvolumes: [{{name: v, class: {kind}, path: /srv/v/}}]\n"),
+            [f"{key}[0].path: '{path}' would be hidden by {cover} (put it where no volume or private directory is)"],
+        )
+        for key, rest in (("files", "content: x"), ("links", "target: b"))
+        for kind, path, cover in (
+            ("data", "/home/app/.profile", "the app's private /home/app"),
+            ("data", "/tmp/x/y", "the app's private /tmp"),
+            ("data", "/tmp", "the app's private /tmp"),
+            ("data", "/var/tmp/x", "the app's private /var/tmp"),
+            ("data", "/run/user/1000/x", "the app's private /run/user/1000"),
+            ("data", "/srv/v", "the volume 'v'"),
+            ("temp", "/srv/v/x", "the volume 'v'"),
+        )
+    ),
+    (
+        image(
+            "files: [{path: /srv/d/v/x, content: x}]\n"
+            "volumes: [{name: d, class: discard, path: /srv/d}, {name: v, class: cache, path: /srv/d/v}]\n"
+        ),
+        [
+            (
+                "files[0].path: '/srv/d/v/x' would be hidden by the volume 'v'"
+                " (put it where no volume or private directory is)"
+            )
+        ],
+    ),
     (rights("list, list"), ["os-services.d.rights[1]: 'list' is there twice"]),
     (
         rights("create"),
@@ -231,6 +259,8 @@ ACCEPTED = [
     image("settings: {t: {default: 1.5, choices: [1, 1.5]}, u: {default: false, choices: [true, false]}}\n"),
     files("${settings.theme} ${host.locale} $${HOME} $HOME $ $$ {x}"),
     image("files: [{path: /ab, content: x}, {path: /a, content: x}]\n"),
+    image("files: [{path: /srv/vx, content: x}]\nvolumes: [{name: v, class: data, path: /srv/v}]\n"),
+    image("files: [{path: /home/app/c/x, content: x}]\nvolumes: [{name: v, class: discard, path: /home/app/c}]\n"),
     volumes("/home/app", "/home/app/.cache", "/var", "/usr/share/games", "/tmp/a", "/processes", "/library"),
     image("volumes: [{name: a, class: cache, path: /a, ttl: 1d}, {name: b, class: temp, path: /b, quota: 1M}]\n"),
     rights("list, read, write, create, delete, mkdir, rmdir"),
