@@ -57,7 +57,7 @@ cdef bytes _decode(const unsigned char[::1] data, plan *out):
     cdef const char *wrong
     wrong = plan_decode(start, len(copy), out)
     if wrong is not NULL:
-        raise LaunchError(f"the launch plan can't be read: {wrong.decode()}", "it is made anew when you remove it")
+        raise LaunchError(f"the launch plan can't be read: {wrong.decode()}")
     return copy
 
 

@@ -5,7 +5,7 @@
     ROOT/var/lib/ftos/store/                                  images (see ftos.image.store)
     ROOT/var/lib/ftos/volumes/<deployment id>/<volume>/       app data; foreign ids; only root enters the parents
     ROOT/var/lib/ftos/state/                                  id ranges, configuration layers
-    ROOT/var/cache/ftos/                                      packages, plans
+    ROOT/var/cache/ftos/                                      packages
     ROOT/run/ftos/instances/<instance>/                       running containers
     ROOT/usr/share/ftos/{osbases,images,services}             shipped; a checkout and a wheel bring their own
 

@@ -25,9 +25,9 @@ from ftos.host.facts import HostFacts
 from ftos.host.files import read_limited
 from ftos.host.ids import allocate
 from ftos.host.places import Places
+from ftos.host.trees import directory
 from ftos.image.container import BuildLog, Runner
 from ftos.image.engines import Engine, FetchRequest, PackageSource, engine
-from ftos.image.files import directory
 from ftos.image.packages import PackageCache, PackageLock
 from ftos.image.progress import Progress
 from ftos.image.recipe import BaseRecipe, Recipe, base_recipe, image_recipe

@@ -22,7 +22,7 @@ from msgspec import Struct
 from ftos.errors import NotFound
 from ftos.host.files import read_limited, write_atomically
 from ftos.host.places import Places
-from ftos.image.files import copy_verified
+from ftos.host.trees import copy_verified
 
 _LOCK_LIMIT = 16 << 20
 

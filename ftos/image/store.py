@@ -33,7 +33,7 @@ from msgspec import Struct
 from ftos.errors import FtosError, NotFound, quote
 from ftos.host.files import read_limited, write_atomically
 from ftos.host.places import Places
-from ftos.image.files import directory, remove_tree
+from ftos.host.trees import directory, remove_tree
 from ftos.image.ostree import Ostree
 
 _MANIFEST_LIMIT = 16 << 20
@@ -117,6 +117,17 @@ class Store:
     def check(self) -> None:
         """Raises FtosError when an object of the repository is damaged or missing."""
         self._ostree.check()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """While it holds, the store does not change: for a launch, until its record names its tree."""
+        self._prepare()
+        fd = os.open(self._root / "lock", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(fd)
 
     # --- changing ---
 

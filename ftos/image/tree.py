@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftos.errors import BuildError, quote
+from ftos.host.trees import OPEN_FILE, directory, read_beneath, status_beneath
 from ftos.image import accounts
-from ftos.image.files import OPEN_FILE, directory, read_beneath, status_beneath
 from ftos.plan.records import APP_ID, FOREIGN_BASE, ID_COUNT
 from ftos.spec.records import Link
 

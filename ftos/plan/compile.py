@@ -117,7 +117,7 @@ def _root(image: Image) -> Mount:
 
 def _temporary(image: Image) -> list[Mount]:
     """Private directories in memory that every app has; a volume of the image takes the place of one."""
-    own = {volume.path for volume in image.volumes}
+    own = {volume.path.rstrip("/") for volume in image.volumes}
     mounts = (
         Mount(kind=MountKind.TMPFS, target="/tmp", size=TEMPORARY_SIZE, mode=0o1777, purpose="private, gone at exit"),
         Mount(

@@ -49,24 +49,27 @@ MASKED = tuple(
 )
 """What of /proc tells about the host and not about the container."""
 
-RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MEMLOCK = 4, 6, 7, 8
-RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_RTPRIO = 12, 13, 14
-"""setrlimit(2) numbers, the same on all our architectures; Python's `resource` lacks some."""
+RLIMIT_STACK, RLIMIT_CORE, RLIMIT_NPROC, RLIMIT_NOFILE, RLIMIT_MEMLOCK = 3, 4, 6, 7, 8
+RLIMIT_SIGPENDING, RLIMIT_MSGQUEUE, RLIMIT_NICE, RLIMIT_RTPRIO, RLIMITS = 11, 12, 13, 14, 16
+"""setrlimit(2) numbers, the same on all our architectures, and how many there are."""
 NO_FLAGS = MountFlag(0)
 MEBIBYTE = 1 << 20
 
 
 def resource_limits(processes: int) -> tuple[ResourceLimit, ...]:
-    """Limits of every container. `processes` holds for all of a deployment together: they share a kernel user id."""
-    return (
-        ResourceLimit(resource=RLIMIT_CORE, soft=0, hard=0),
-        ResourceLimit(resource=RLIMIT_NPROC, soft=processes, hard=processes),
-        ResourceLimit(resource=RLIMIT_NOFILE, soft=1024, hard=524288),
-        ResourceLimit(resource=RLIMIT_MEMLOCK, soft=8 * MEBIBYTE, hard=8 * MEBIBYTE),
-        ResourceLimit(resource=RLIMIT_MSGQUEUE, soft=819200, hard=819200),
-        ResourceLimit(resource=RLIMIT_NICE, soft=0, hard=0),
-        ResourceLimit(resource=RLIMIT_RTPRIO, soft=0, hard=0),
-    )
+    """Limits of every container. `processes` holds for one container: the kernel counts by user namespace and user."""
+    values = dict.fromkeys(range(RLIMITS), (-1, -1)) | {
+        RLIMIT_STACK: (8 * MEBIBYTE, -1),
+        RLIMIT_CORE: (0, 0),
+        RLIMIT_NPROC: (processes, processes),
+        RLIMIT_NOFILE: (1024, 524288),
+        RLIMIT_MEMLOCK: (8 * MEBIBYTE, 8 * MEBIBYTE),
+        RLIMIT_SIGPENDING: (16384, 16384),
+        RLIMIT_MSGQUEUE: (819200, 819200),
+        RLIMIT_NICE: (0, 0),
+        RLIMIT_RTPRIO: (0, 0),
+    }
+    return tuple(ResourceLimit(resource=number, soft=soft, hard=hard) for number, (soft, hard) in values.items())
 
 
 def standard_idmaps(id_base: int) -> tuple[IdMap, IdMap]:
@@ -134,7 +137,7 @@ def tools_container(
             Mount(kind=MountKind.ROOT, source="tmpfs", size=64 * MEBIBYTE),
             host_bind(Path("/usr"), "/usr", made),
             *(host_bind(Path("/usr", part), f"/{part}", optional) for part in ("bin", "sbin", "lib", "lib32", "lib64")),
-            *(host_bind(Path("/etc", part), f"/etc/{part}", optional) for part in ("alternatives", "ssl")),
+            *(host_bind(Path("/etc", part), f"/etc/{part}", optional) for part in ("alternatives", "ssl/certs")),
             *(replace(bind, flags=bind.flags | made) for bind in binds),
         ),
         target_flags=made,

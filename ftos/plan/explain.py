@@ -90,7 +90,7 @@ def _limits(plan: LaunchPlan) -> list[str]:
     lines += [f"{limits.pids} processes"] if limits.pids else []
     lines += [f"CPU weight {limits.cpu_weight} of 10000"] if limits.cpu_weight else []
     processes = next((limit.hard for limit in plan.rlimits if limit.resource == 6), 0)
-    return [*lines, f"{processes} processes of this deployment together (RLIMIT_NPROC), no core dumps"]
+    return [*lines, f"{processes} processes for each time it runs (RLIMIT_NPROC), no core dumps"]
 
 
 def _remains(plan: LaunchPlan) -> Iterator[str]:

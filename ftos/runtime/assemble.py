@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Brings together what one launch needs: descriptors, facts, the image's tree, the id range; and prepares the disk.
 
-`assemble` reads and computes, `prepare` writes (volumes, configuration layer). The same assembly serves a launch,
-`ftos explain` and `ftos plan`.
+`assemble` reads and computes (and gives the deployment its id range, if it has none yet), `prepared` writes volumes and
+configuration layer. The same assembly serves a launch, `ftos explain` and `ftos plan`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from ftos.errors import BadInput
 from ftos.host import ids
 from ftos.host.facts import HostFacts
 from ftos.host.places import Places
@@ -23,6 +26,7 @@ from ftos.runtime.instances import InstanceRecord, in_use
 from ftos.runtime.located import located
 from ftos.services.registry import resolve_all
 from ftos.spec.catalog import Catalog
+from ftos.spec.checks import RESERVED_INSTANCES
 from ftos.spec.records import Deployment, Image
 from ftos.volumes import prepare as volumes
 
@@ -44,9 +48,16 @@ def assemble(
     places: Places, catalog: Catalog, facts: HostFacts, deployment: Deployment, commit: str, tree: Path
 ) -> Assembly:
     """Everything for a launch of `deployment` from the image's `tree`. Raises what reading and resolving raise."""
+    other = catalog.same_id(deployment)
+    if other is not None:
+        raise BadInput(
+            f"{deployment.name} and {other} have the same id {deployment.id}, so they would share all data",
+            "give the newer one an id of its own",
+        )
     image = catalog.image(deployment.image)
     owner = (facts.owner.uid, facts.owner.gid, str(facts.owner.home)) if facts.owner else None
-    services = located(catalog.services(), owner[2] if owner else None)
+    bound = any(binding.instance not in RESERVED_INSTANCES for binding in deployment.os_services.values())
+    services = located(catalog.services() if bound else (), owner[2] if owner else None)
     directives = resolve_all(deployment, image, services, owner)
     host = {
         "arch": facts.architecture,
@@ -71,11 +82,14 @@ def assemble(
     )
 
 
-def prepare(places: Places, assembly: Assembly) -> InstanceRecord:
-    """Write what the launch needs on the disk. Returns the record of the instance to be."""
+@contextmanager
+def prepared(places: Places, assembly: Assembly) -> Iterator[InstanceRecord]:
+    """Write what the launch needs on the disk; the record of the instance to be.
+
+    Launch within: until the instance's record is there, nobody else removes what was written.
+    """
     volumes.prepare(places, assembly.deployment.id, assembly.image.volumes)
-    layers.materialise(assembly.layer, assembly.tree, assembly.entries, in_use(places)[1])
-    return InstanceRecord(
+    record = InstanceRecord(
         deployment=assembly.deployment.name,
         id=assembly.deployment.id,
         image=assembly.image.name,
@@ -85,3 +99,5 @@ def prepare(places: Places, assembly: Assembly) -> InstanceRecord:
         working_directory=assembly.plan.working_directory,
         started_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
+    with layers.materialised(assembly.layer, assembly.tree, assembly.entries, lambda: in_use(places)[1]):
+        yield record

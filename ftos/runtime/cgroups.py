@@ -53,6 +53,9 @@ class Leaf:
                     (parent / "cgroup.subtree_control").write_text(f"+{_CONTROLLERS[name]}")
             try:
                 (self.path / _FILES[name]).write_text(str(getattr(limits, name)))
+                if name == "memory":
+                    with suppress(FileNotFoundError):  # a kernel without swap accounting
+                        (self.path / "memory.swap.max").write_text("0")
             except OSError:
                 missing.append(name)
         return missing

@@ -23,6 +23,7 @@ from msgspec import Struct as Record
 from ftos.errors import BadInput, LaunchError
 
 PAYLOAD_MAX = 131072
+STRINGS_MAX = 4096
 NO_TERMINAL = os.terminal_size((0, 0))
 _REQUEST = Struct(
     "kind" / Int32ul,
@@ -103,6 +104,11 @@ class Connection:
             raise BadInput("a standard stream is a directory", "hand over files, pipes or sockets")
         texts = [command.directory, *command.arguments, *(f"{name}={value}" for name, value in command.environment)]
         payload = b"".join(text.encode("utf-8", "surrogateescape") + b"\0" for text in texts)
+        if max(len(command.arguments), len(command.environment)) > STRINGS_MAX:
+            raise LaunchError(
+                f"the command has more than {STRINGS_MAX} arguments or variables",
+                "pass long lists through a file or standard input",
+            )
         if len(payload) > PAYLOAD_MAX:
             raise LaunchError(
                 f"the command's arguments and environment are {len(payload)} bytes, {PAYLOAD_MAX} are possible",

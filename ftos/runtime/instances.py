@@ -92,9 +92,16 @@ class InstanceDirectory:
 
 def stage(places: Places) -> Path:
     """The empty directory for launches."""
-    path = places.run / "stage"
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = _private(places) / "stage"
+    path.mkdir(exist_ok=True, mode=0o700)
     return path
+
+
+def _private(places: Places) -> Path:
+    """run/ftos, which only root enters: whoever else could open a lock in it could hold it for ever."""
+    places.run.parent.mkdir(parents=True, exist_ok=True)
+    places.run.mkdir(exist_ok=True, mode=0o700)
+    return places.run
 
 
 def running(places: Places, deployment_id: str | None = None) -> list[InstanceRecord]:
@@ -121,8 +128,8 @@ def control_path(places: Places, record: InstanceRecord) -> Path:
 
 @contextmanager
 def _listing(places: Places) -> Iterator[Path]:
-    parent = places.run / "instances"
-    parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    parent = _private(places) / "instances"
+    parent.mkdir(exist_ok=True, mode=0o700)
     with open(places.run / "instances.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield parent
@@ -148,7 +155,9 @@ def _clean(parent: Path) -> None:
             if record is not None and record.pid and is_alive(record):
                 continue
             group = record.id if record is not None else "build"
-            Leaf(group, path.name).remove()
+            leaf = Leaf(group, path.name)
+            leaf.kill()
+            leaf.remove()
             shutil.rmtree(path, ignore_errors=True)
         except BlockingIOError:
             continue

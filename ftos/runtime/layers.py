@@ -15,7 +15,8 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ftos.errors import FtosError, quote
@@ -32,28 +33,38 @@ def layer_path(places: Places, deployment_id: str, tree: Path, entries: Sequence
     return places.state / "layers" / deployment_id / f"{layer_digest(entries)[:32]}-{tree.name[:16]}"
 
 
-def materialise(path: Path, tree: Path, entries: Sequence[LayerEntry], in_use: Collection[str]) -> None:
-    """Write the layer to `path` unless it is there, and remove the deployment's older ones but those `in_use`."""
+@contextmanager
+def materialised(
+    path: Path, tree: Path, entries: Sequence[LayerEntry], in_use: Callable[[], Collection[str]]
+) -> Iterator[None]:
+    """The layer at `path`, written unless it is there; the deployment's older ones but those `in_use` are removed.
+
+    No other launch of the deployment removes it meanwhile: hold it until a record says that it is in use.
+    """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with open(path.parent / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.is_dir():
-            return
-        for older in path.parent.iterdir():
-            if older.is_dir() and str(older) not in in_use:
-                shutil.rmtree(older)
-        temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
-        os.chmod(temporary, 0o755)
-        os.chown(temporary, FOREIGN_BASE, FOREIGN_BASE)
-        tree_fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for entry in entries:
-                _write(temporary, _resolve(tree_fd, entry.path), entry)
-        finally:
-            os.close(tree_fd)
-        for *_, directory in os.fwalk(temporary):
-            os.fsync(directory)
-        temporary.rename(path)
+        if not path.is_dir():
+            _materialise(path, tree, entries, in_use())
+        yield
+
+
+def _materialise(path: Path, tree: Path, entries: Sequence[LayerEntry], in_use: Collection[str]) -> None:
+    for older in path.parent.iterdir():
+        if older.is_dir() and str(older) not in in_use:
+            shutil.rmtree(older)
+    temporary = Path(tempfile.mkdtemp(prefix=".new-", dir=path.parent))
+    os.chmod(temporary, 0o755)
+    os.chown(temporary, FOREIGN_BASE, FOREIGN_BASE)
+    tree_fd = os.open(tree, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for entry in entries:
+            _write(temporary, _resolve(tree_fd, entry.path), entry)
+    finally:
+        os.close(tree_fd)
+    for *_, directory in os.fwalk(temporary):
+        os.fsync(directory)
+    temporary.rename(path)
 
 
 def forget(places: Places, deployment_id: str) -> None:

@@ -2,18 +2,18 @@
 """The directories of kept volumes: volumes/<deployment id>/<name>, owned by the app's id of the foreign range.
 
 The parents belong to root and nobody else enters them, so a name in them is what it was made as. The volumes
-themselves are the app's: nothing here looks into them, except to count and to delete, by descriptors.
+themselves are the app's: nothing here looks into them, except to delete them, by descriptors.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from ftos.errors import FtosError, quote
+from ftos.host import trees
 from ftos.host.places import Places
 from ftos.plan.records import APP_ID, FOREIGN_BASE
 from ftos.spec.records import Volume
@@ -51,21 +51,6 @@ def _make(path: Path) -> None:
         os.close(fd)
 
 
-def sizes(places: Places, deployment_id: str) -> dict[str, int]:
-    """Bytes on the disk of each kept volume."""
-    parent = directory(places, deployment_id)
-    return {path.name: _size(path) for path in sorted(parent.iterdir())} if parent.is_dir() else {}
-
-
-def _size(path: Path) -> int:
-    total = 0
-    for _, _, files, fd in os.fwalk(path):
-        for name in files:
-            with suppress(FileNotFoundError):  # the app may be running
-                total += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks * 512
-    return total
-
-
 def delete(places: Places, deployment_id: str) -> None:
     """Delete all kept volumes of a deployment, for good. First they leave their name, so none is used half deleted.
 
@@ -78,5 +63,9 @@ def delete(places: Places, deployment_id: str) -> None:
 
 
 def _sweep(places: Places) -> None:
-    for doomed in places.volumes.glob(".deleted-*"):
-        shutil.rmtree(doomed)
+    if not places.volumes.is_dir():
+        return
+    with trees.directory(places.volumes) as parent:
+        for name in os.listdir(parent):
+            if name.startswith(".deleted-"):
+                trees.remove_tree(parent, name)

@@ -32,7 +32,7 @@ from ftos.host.places import Places
 from ftos.plan.containers import host_bind
 from ftos.plan.records import FOREIGN_BASE, LaunchPlan, Mount, MountFlag
 from ftos.runtime import session
-from ftos.runtime.assemble import assemble, prepare
+from ftos.runtime.assemble import assemble, prepared
 from ftos.runtime.cgroups import hierarchy
 from ftos.runtime.container import Container, command_of
 from ftos.runtime.control import Command, Connection, Kind
@@ -138,7 +138,8 @@ class Sandbox:
         facts = HostFacts(os.uname().machine, "none", "C.UTF-8", "Etc/UTC", self.owner)
         catalog = Catalog(self.places)
         assembly = assemble(self.places, catalog, facts, catalog.deployment(self.name), "none", self.tree)
-        record = prepare(self.places, assembly)
+        with prepared(self.places, assembly) as record:
+            pass
         self.plan = self.change(with_host_programs(assembly.plan))
         return record
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import os
 import resource
 import signal
@@ -135,12 +136,15 @@ def test_umask_is_the_plans(inside: Any, shared_sandbox: Sandbox) -> None:
 def test_resource_limits_are_the_plans(inside: Any, shared_sandbox: Sandbox) -> None:
     """A launcher that may not raise its own hard limits keeps them: then they are lower."""
     for limit in shared_sandbox.plan.rlimits:
-        soft, hard = inside["limits"][str(limit.resource)]
-        own = resource.getrlimit(limit.resource)[1]
-        highest = limit.hard if own == resource.RLIM_INFINITY else max(limit.hard, own)
-        assert soft <= limit.soft
-        assert hard <= highest
+        soft, hard = map(_countable, inside["limits"][str(limit.resource)])
+        own = _countable(resource.getrlimit(limit.resource)[1])
+        assert soft == min(_countable(limit.soft), hard)
+        assert hard in (_countable(limit.hard), own)
     assert inside["limits"][str(resource.RLIMIT_CORE)] == [0, 0]
+
+
+def _countable(limit: int) -> float:
+    return math.inf if limit == resource.RLIM_INFINITY else limit
 
 
 def test_oom_score_is_the_plans(inside: Any, shared_sandbox: Sandbox) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ftos.errors import LaunchError
+from ftos.errors import BadInput, LaunchError
 from ftos.plan.records import FOREIGN_BASE
 from tests.sandbox.harness import Sandbox, give_to, running, snapshot
 
@@ -215,4 +215,13 @@ def test_a_volume_replaced_by_a_link_on_the_disk_is_refused(sandbox: Sandbox, tm
     sandbox.volume("data").rmdir()
     sandbox.volume("data").symlink_to(tmp_path)
     with pytest.raises(Exception, match=r"the volume .* can't be used: (Not a directory|Too many levels)"):
+        sandbox.run("/bin/true")
+
+
+def test_a_copied_deployment_with_the_same_id_is_not_launched(sandbox: Sandbox) -> None:
+    sandbox.run("/bin/true")
+    directory = sandbox.places.etc / "deployments"
+    copied = (directory / "probe.yml").read_text().replace("name: probe", "name: copied")
+    (directory / "copied.yml").write_text(copied)
+    with pytest.raises(BadInput, match="probe and copied have the same id d-"):
         sandbox.run("/bin/true")

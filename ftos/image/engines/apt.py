@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ftos.errors import BuildError, quote
+from ftos.host.trees import OPEN_DIRECTORY, copy_verified, directory, directory_beneath, read_beneath
 from ftos.image.engines import FetchRequest
 from ftos.image.engines.apt_text import (
     CONFIG,
@@ -36,7 +37,6 @@ from ftos.image.engines.apt_text import (
     source_line,
     transport_settings,
 )
-from ftos.image.files import OPEN_DIRECTORY, copy_verified, directory, directory_beneath, read_beneath
 from ftos.image.packages import LockedPackage, PackageCache, PackageLock
 from ftos.image.store import InstalledPackage
 from ftos.image.tree import Leftovers

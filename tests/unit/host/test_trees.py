@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ftos.errors import BuildError
-from ftos.image.files import copy_verified, directory, directory_beneath, read_beneath, remove_tree, status_beneath
+from ftos.host.trees import copy_verified, directory, directory_beneath, read_beneath, remove_tree, status_beneath
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ftos.errors import BuildError, Unsupported
+from ftos.host.trees import directory
 from ftos.image.engines import engine
 from ftos.image.engines.apt import keep_indexes
-from ftos.image.files import directory
 
 OLD = b"Origin: D\nDate: Sat, 01 Aug 2026 00:00:00 UTC\n"
 NEW = b"Origin: D\nDate: Sun, 02 Aug 2026 00:00:00 UTC\n"

@@ -10,7 +10,7 @@ import pytest
 
 from ftos.errors import BuildError
 from ftos.host.places import Places
-from ftos.image.files import directory
+from ftos.host.trees import directory
 from ftos.image.packages import LockedPackage, PackageCache, PackageLock
 
 DIGEST = "d" * 64

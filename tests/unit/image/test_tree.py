@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ftos.errors import BuildError
-from ftos.image.files import directory
+from ftos.host.trees import directory
 from ftos.image.tree import MOUNT_POINTS, Contents, Leftovers, disarm, examine, make_additions
 from ftos.plan.records import FOREIGN_BASE
 from ftos.spec.records import Link

@@ -97,9 +97,14 @@ def test_environment_comes_from_osbase_then_host_then_image() -> None:
 
 def test_only_the_deployment_grants() -> None:
     assert shown("os-services.documents.instance") == ("documents", "deployment:9")
-    assert "os-services.documents.rights" not in values()
     assert shown("os-services.music.instance") == ("none", "built-in default")
     assert "os-services.music.rights" not in values()
+    assert "os-services.music.path" not in values()
+
+
+def test_a_directory_granted_without_rights_and_path_shows_what_it_gets() -> None:
+    assert shown("os-services.documents.rights") == (("list", "read"), "built-in default")
+    assert shown("os-services.documents.path") == ("/home/app/Documents", "built-in default")
 
 
 def test_what_nobody_wrote_is_built_in_or_found() -> None:

@@ -86,7 +86,7 @@ def test_limits_are_said_where_there_are_some() -> None:
     told = section(load("limits").plan, "Limits")
     assert told[:3] == ["700 MiB of memory", "200 processes", "CPU weight 50 of 10000"]
     assert section(load("minimal").plan, "Limits") == [
-        "4096 processes of this deployment together (RLIMIT_NPROC), no core dumps"
+        "4096 processes for each time it runs (RLIMIT_NPROC), no core dumps"
     ]
 
 

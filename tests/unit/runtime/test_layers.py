@@ -14,7 +14,7 @@ import pytest
 from ftos.errors import FtosError
 from ftos.host.places import Places
 from ftos.plan.records import FOREIGN_BASE, LayerEntry
-from ftos.runtime.layers import layer_path, materialise
+from ftos.runtime.layers import layer_path, materialised
 
 ID = "d-0000000a"
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="files are given to foreign ids by root")
@@ -45,7 +45,8 @@ def directory(path: str) -> LayerEntry:
 
 def write(places: Places, tree: Path, *entries: LayerEntry, in_use: Sequence[str] = ()) -> Path:
     path = layer_path(places, ID, tree, entries)
-    materialise(path, tree, entries, in_use)
+    with materialised(path, tree, entries, lambda: in_use):
+        pass
     return path
 
 
@@ -166,7 +167,8 @@ def test_many_launches_at_once_write_one_whole_layer(places: Places, tree: Path)
 
     def launch() -> None:
         try:
-            materialise(path, tree, entries, ())
+            with materialised(path, tree, entries, tuple):
+                pass
             assert len(list((path / "etc").iterdir())) == 30
         except BaseException as error:
             failures.append(error)
