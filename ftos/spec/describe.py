@@ -38,6 +38,17 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
         "title": "the name for people",
         "packages": "packages which it means on this osbase; may be none",
         "depends": "other os-components which it needs",
+        "commands": "commands, each a list, run in the build container after the installation; ${host.NAME} is filled in",
+        "environment": "environment variables of apps whose image has it; ${host.NAME} is filled in",
+        "select": "the host fact that decides which choice is added: ${host.gpu}",
+        "choice": "value of the host fact → what is added there",
+        "default": "what is added for every other value; without it, such a host can't have the component",
+    },
+    records.Choice: {
+        "packages": "packages which are added",
+        "depends": "other os-components which are added",
+        "commands": "commands which are added",
+        "environment": "environment variables which are added",
     },
     records.Image: _COMMON
     | {
@@ -101,10 +112,26 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
     records.Host: _COMMON
     | {
         "owner": "login name of the person whose device this is",
+        "architecture": "machine that images are for, as `uname -m` has it, where it is not this device's",
         "mirrors": "URL for each role of a mirror",
+        "tools": "package managers which this system has not: apk",
+        "remotes": "stores from which images are pulled instead of built, tried in this order",
+        "images": "when images are purged by themselves; no data is lost, the next launch brings them back",
         "gpu": "family of the graphics processor, where it is not found out rightly",
         "locale": "language and region of the apps",
         "timezone": "time zone of the apps",
+    },
+    records.Tool: {
+        "archive": "file with a minirootfs (.tar.gz) or an apk-tools-static package (.apk)",
+        "sha256": "checksum of the archive",
+    },
+    records.Remote: {
+        "url": "where `ftos image export` has put the images",
+        "key": "file beside host.yml with the public key that they are signed with",
+    },
+    records.Keeping: {
+        "purge-after": "images that were not used for so long are purged: 90d",
+        "keep-free": "when the disk has less free space than this, the images longest unused are purged: 1G",
     },
     records.Service: _COMMON
     | {

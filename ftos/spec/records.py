@@ -54,7 +54,11 @@ Text = Annotated[
     ),
 ]
 Line = Annotated[str, Meta(pattern=rf"\A[^{_UNPRINTABLE}]*\Z", max_length=1024, description="one line of text")]
+Url = Annotated[
+    str, Meta(pattern=r"\A(https?|file)://[^\s\x00-\x1f]+\Z", description="https://…, http://… or file:///…")
+]
 Argument = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", max_length=65536, description="text without NUL")]
+Command = Annotated[tuple[Argument, ...], Meta(min_length=1)]
 Scalar = bool | int | float | Line
 DeploymentId = Annotated[
     str, Meta(pattern=r"\Ad-[0-9a-f]{8}\Z", description="d- and eight hex digits; given by `ftos deploy`")
@@ -80,12 +84,32 @@ class Source(Record, frozen=True, kw_only=True):
     components: Annotated[tuple[Name, ...], Meta(min_length=1)]
 
 
+class Choice(Record, frozen=True, kw_only=True):
+    """What an os-component means where a host fact has one value."""
+
+    packages: tuple[PackageName, ...] = ()
+    depends: tuple[Name, ...] = ()
+    commands: tuple[Command, ...] = ()
+    environment: dict[EnvironmentName, Line] = {}
+
+
 class OsComponent(Record, frozen=True, kw_only=True):
-    """An optional part of an osbase, by what it is for, and the packages which it means here."""
+    """An optional part of an osbase, by what it is for, and what it means here.
+
+    What `select` yields is looked up in `choice`, else `default` is taken; it adds to what the component has anyway.
+    `commands` run in the build container after the installation, without network; `${host.x}` is filled in.
+    """
 
     title: Line
     packages: tuple[PackageName, ...] = ()
     depends: tuple[Name, ...] = ()
+    commands: tuple[Command, ...] = ()
+    environment: dict[EnvironmentName, Line] = {}
+    select: Annotated[str, Meta(pattern=r"\A\$\{host\.[a-z]+\}\Z", description="a host fact: ${host.gpu}")] | None = (
+        None
+    )
+    choice: dict[Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_.@-]{0,62}\Z")], Choice] = {}
+    default: Choice | None = None
 
 
 class Osbase(Record, frozen=True, kw_only=True):
@@ -112,7 +136,7 @@ class Osbase(Record, frozen=True, kw_only=True):
 class Repository(Record, frozen=True, kw_only=True):
     """An extra package source of an image, with the file that holds its key (beside the descriptor)."""
 
-    url: Annotated[str, Meta(pattern=r"\A(https?|file)://[^\s\x00-\x1f]+\Z")]
+    url: Url
     suite: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._/-]{0,62}\Z")]
     components: tuple[Name, ...] = ()
     key: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+._-]{0,127}\Z")]
@@ -177,7 +201,7 @@ class Image(Record, frozen=True, kw_only=True):
     settings: dict[Name, Setting] = {}
     files: tuple[File, ...] = ()
     links: tuple[Link, ...] = ()
-    command: Annotated[tuple[Argument, ...], Meta(min_length=1)]
+    command: Command
     working_directory: AbsolutePath = "/home/app"
     writable_root: bool = False
     os_services: dict[Name, Request] = {}
@@ -188,13 +212,38 @@ class Image(Record, frozen=True, kw_only=True):
 # --- host -----------------------------------------------------------------------------------------------------------
 
 
+class Tool(Record, frozen=True, kw_only=True):
+    """A package manager for a host that has none of its own: an archive with a system (or the program) that has it."""
+
+    archive: AbsolutePath
+    sha256: Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z", description="64 hex digits")]
+
+
+class Remote(Record, frozen=True, kw_only=True):
+    """A store elsewhere from which images are pulled instead of built, where it has the same recipe."""
+
+    url: Url
+    key: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+._-]{0,127}\Z")]
+
+
+class Keeping(Record, frozen=True, kw_only=True):
+    """When images are purged by themselves."""
+
+    purge_after: Duration | None = None
+    keep_free: Size | None = None
+
+
 class Host(Record, frozen=True, kw_only=True):
     """The owner's words about this device; each overrides what is found out about it."""
 
     kind: Literal["host"]
     schema: Literal[1]
     owner: AccountName | None = None
-    mirrors: dict[Name, Annotated[str, Meta(pattern=r"\A(https?|file)://[^\s\x00-\x1f]+\Z")]] = {}
+    architecture: Annotated[str, Meta(pattern=r"\A[a-z0-9_]{1,31}\Z", description="as `uname -m` has it")] | None = None
+    mirrors: dict[Name, Url] = {}
+    tools: dict[Literal["apk"], Tool] = {}
+    remotes: dict[Name, Remote] = {}
+    images: Keeping = Keeping()
     gpu: Name | None = None
     locale: Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_.@-]{0,62}\Z")] | None = None
     timezone: Annotated[str, Meta(pattern=r"\A[A-Za-z][A-Za-z0-9_+/-]{0,62}\Z")] | None = None
