@@ -18,7 +18,7 @@ from ftos.errors import FtosError
 if TYPE_CHECKING:
     from ftos.host.places import Places
     from ftos.spec.catalog import Catalog
-    from ftos.spec.records import Deployment, Image, Service
+    from ftos.spec.records import Deployment, Image, Osbase, Service
 
 
 T = TypeVar("T")
@@ -64,6 +64,10 @@ class App:
     def each_image(self) -> tuple[list[Image], int]:
         """As `each_deployment`, for images."""
         return _each(self.catalog.names("image"), self.catalog.image)
+
+    def each_osbase(self) -> tuple[list[Osbase], int]:
+        """As `each_deployment`, for osbases."""
+        return _each(self.catalog.names("osbase"), self.catalog.osbase)
 
     def running(self, deployment_id: str) -> bool:
         """Whether an instance of this deployment is running."""

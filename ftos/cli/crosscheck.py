@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ftos.errors import BadInput, NotFound, Unsupported, quote
+from ftos.host.facts import gather
 from ftos.services.registry import check_service
 from ftos.spec.catalog import Catalog
 from ftos.spec.cross import check_deployment, check_image
@@ -47,7 +48,7 @@ def shared_id(catalog: Catalog, deployment: Deployment) -> list[Finding]:
 def _findings(catalog: Catalog, record: Descriptor) -> list[Finding]:
     """Raises NotFound for an image or osbase that is not there."""
     if isinstance(record, Image):
-        return check_image(record, catalog.osbase(record.osbase))
+        return check_image(record, catalog.osbase(record.osbase), gather(catalog.host()).values())
     if isinstance(record, Deployment):
         return check_deployment(record, catalog.image(record.image), _services(catalog, record))
     if isinstance(record, Service):

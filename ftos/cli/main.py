@@ -40,6 +40,8 @@ VERBS = (
     Verb("plan", "Show the launch plan of a deployment", "Deployments"),
     Verb("image", "Build, list and purge images", "Images and services"),
     Verb("service", "List service instances", "Images and services"),
+    Verb("osbase", "List osbases and their os-components", "Images and services"),
+    Verb("host", "Show facts of this device", "Images and services"),
     Verb("validate", "Check descriptor files", "Descriptors"),
     Verb("schema", "Print the JSON schema of a kind of descriptor", "Descriptors"),
     Verb("completion", "Print the completion script for a shell", "Descriptors"),

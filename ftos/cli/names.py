@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Completion of names: deployments, images, service instances, requests. Reads directories, not descriptors.
+"""Completion of names: deployments, images, osbases, service instances, requests. Reads directories, not descriptors.
 
 Only the requests of an image are inside a file; completing those loads it, and whatever is wrong with it completes
 to nothing.
@@ -53,6 +53,15 @@ def running(ctx: click.Context, param: click.Parameter, incomplete: str) -> list
 
 def images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     return _begin(stems(_app(ctx).places, "image"), incomplete)
+
+
+def osbases(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    found = {
+        str(path.parent.relative_to(directory))
+        for directory in _app(ctx).places.descriptor_directories("osbase")
+        for path in directory.glob("*/*/osbase.yml")
+    }
+    return _begin(sorted(found), incomplete)
 
 
 def instances(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:

@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -84,13 +84,15 @@ def read_beneath(root: int, path: str, limit: int) -> bytes | None:
     return data
 
 
-def copy_verified(source: int, name: str, target: Path, sha256: str | None = None) -> str:
+def copy_verified(source: int, name: str, target: Path, right: str | Callable[[int], bool] | None = None) -> str:
     """Copy the regular file `name` of the directory fd `source` to `target`, which appears whole and durable, or not.
 
     The time of the last change is kept: package managers ask mirrors for what is newer.
 
+    right: the SHA-256 that it must have, in hex, or a judge of an fd of the copy (readable, at its beginning).
+
     Returns the SHA-256 of what was copied, in hex. Raises BuildError when the file is missing, is no regular file, or
-    has another hash than `sha256`; then there is no new `target`.
+    is not right; then there is no new `target`.
     """
     try:
         reading = _open_regular(name, source)
@@ -100,14 +102,16 @@ def copy_verified(source: int, name: str, target: Path, sha256: str | None = Non
         raise BuildError(f"{quote(name)} is not a regular file")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        with reading, temporary.open("wb") as writing:
+        with reading, temporary.open("w+b") as writing:
             digest = hashlib.sha256()
             while block := reading.read(1 << 20):
                 digest.update(block)
                 writing.write(block)
-            if sha256 not in (None, digest.hexdigest()):
-                raise BuildError(f"the file {quote(name)} has not the content which the signed index promises")
             writing.flush()
+            if callable(right):
+                writing.seek(0)
+            if not (right(writing.fileno()) if callable(right) else right in (None, digest.hexdigest())):
+                raise BuildError(f"the file {quote(name)} has not the content which the signed index promises")
             modified = os.fstat(reading.fileno()).st_mtime_ns
             os.utime(writing.fileno(), ns=(modified, modified))
             os.fdatasync(writing.fileno())

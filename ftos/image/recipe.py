@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What decides the content of an image, and its digest: the name of the image's branch in the store.
 
-In: the records of image and osbase, the host's architecture, and the digests of the key files. Out: a `Recipe`. Two
-equal recipes mean that nothing needs to be built. Files and settings don't count: they are rendered for each deployment
-and laid over the image. Versions of packages don't either: an update is a new commit on the same branch. Pure.
+In: the records of image and osbase, the host's facts, and the contents of the key files. Out: a `Recipe`. Of the facts
+only what the image's os-components make of them is in it: a host that changes outdates the images which depend on what
+changed, and no others. Two equal recipes mean that nothing needs to be built. Files and settings don't count: they are
+rendered for each deployment and laid over the image; nor does the environment, which each launch gets anew. Versions of
+packages don't either: an update is a new commit on the same branch. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from ftos.errors import BadInput, Unsupported, quote
+from ftos.errors import Unsupported
+from ftos.spec.components import resolve_components
 from ftos.spec.records import Image, Link, Osbase, Repository, Source
 
 FORMAT = 1
@@ -46,6 +49,8 @@ class Recipe(Struct, frozen=True, kw_only=True):
     base: BaseRecipe
     packages: tuple[str, ...]
     """Those of the os-components included; sorted, each once."""
+    commands: tuple[tuple[str, ...], ...]
+    """Of the os-components; run after the installation, in this order."""
     repositories: tuple[Repository, ...]
     keys: dict[str, str]
     """Of the repositories: file name → SHA-256 of the content."""
@@ -74,41 +79,24 @@ def base_recipe(osbase: Osbase, architecture: str, keys: Mapping[str, bytes]) ->
     )
 
 
-def image_recipe(image: Image, osbase: Osbase, base: BaseRecipe, keys: Mapping[str, bytes]) -> Recipe:
-    """`keys`: content of each key file that the image's repositories name.
+def image_recipe(
+    image: Image, osbase: Osbase, base: BaseRecipe, keys: Mapping[str, bytes], facts: Mapping[str, str]
+) -> Recipe:
+    """`keys`: content of each key file that the image's repositories name. `facts`: `HostFacts.values`.
 
-    Raises BadInput when the image wants an os-component which its osbase has not.
+    Raises BadInput when the image wants an os-component which its osbase has not, Unsupported when this host can't have
+    it.
     """
+    components = resolve_components(image, osbase, facts)
     return Recipe(
         base=base,
-        packages=_sorted((*image.packages, *component_packages(image, osbase))),
+        packages=_sorted((*image.packages, *components.packages)),
+        commands=components.commands,
         repositories=image.repositories,
         keys=_digests(keys),
         links=tuple(sorted(image.links, key=lambda link: link.path)),
         post_clean=_sorted((*osbase.post_clean, *image.post_clean)),
     )
-
-
-def component_packages(image: Image, osbase: Osbase) -> tuple[str, ...]:
-    """Packages behind the image's os-components and those they depend on."""
-    packages: list[str] = []
-    seen: set[str] = set()
-    wanted = list(image.os_components)
-    while wanted:
-        name = wanted.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        component = osbase.os_components.get(name)
-        if component is None:
-            known = ", ".join(sorted(osbase.os_components)) or "none"
-            raise BadInput(
-                f"image {quote(image.name)}: the osbase {osbase.name} has no os-component {quote(name)}",
-                f"it has: {known}",
-            )
-        packages += component.packages
-        wanted += component.depends
-    return tuple(packages)
 
 
 def _sorted(names: tuple[str, ...]) -> tuple[str, ...]:

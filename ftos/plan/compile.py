@@ -31,6 +31,7 @@ from ftos.plan.records import (
     MountKind,
     Namespace,
 )
+from ftos.spec.components import resolve_components
 from ftos.spec.records import Deployment, Image, Osbase, Volume, size_bytes
 
 HOME = "/home/app"
@@ -51,8 +52,8 @@ class LaunchContext(msgspec.Struct, frozen=True, kw_only=True):
     volumes: Path
     """The directory with the deployment's kept volumes by name, ids foreign."""
     id_base: int
-    locale: str
-    timezone: str
+    facts: Mapping[str, str]
+    """Of the host: `HostFacts.values`."""
 
 
 def compile_plan(
@@ -64,7 +65,8 @@ def compile_plan(
 ) -> LaunchPlan:
     """The plan of one launch of `deployment`. `directives`: of each granted binding, by the name of the request.
 
-    Raises BadInput where two things want one place, Unsupported where a right can't be kept apart.
+    Raises BadInput where two things want one place, Unsupported where a right can't be kept apart; either for an
+    os-component that can't be had.
     """
     granted = list(directives.values())
     idmaps: list[IdMap] = list(standard_idmaps(context.id_base))
@@ -202,7 +204,7 @@ def _landlock(
 def _environment(
     image: Image, osbase: Osbase, granted: Sequence[Directives], context: LaunchContext
 ) -> tuple[tuple[str, str], ...]:
-    """Nothing of the caller's. Later ones win: our own, the osbase's, the host's, the image's, the bindings'."""
+    """Nothing of the caller's. Later ones win: ours, the osbase's, the os-components', the image's, the bindings'."""
     environment = {
         "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
         "HOME": HOME,
@@ -211,8 +213,7 @@ def _environment(
         "SHELL": "/bin/sh",
         "XDG_RUNTIME_DIR": RUNTIME_DIRECTORY,
         **osbase.environment,
-        "LANG": context.locale,
-        "TZ": context.timezone,
+        **resolve_components(image, osbase, context.facts).environment,
         **image.environment,
     }
     for directive in granted:

@@ -2,7 +2,8 @@
 """What holds for a deployment in the end, value by value, and who said so: `ftos show --origin`.
 
 Values come from the deployment, else the image, else its osbase, else the host, else FlyingTux itself; grants come from
-the deployment alone. In: the records and the texts they were read from. Out: one `Value` for each. Pure.
+the deployment alone. In: the records and the texts they were read from, the host's facts. Out: one `Value` for each.
+Pure.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from pathlib import Path
 
 from msgspec import to_builtins
 
+from ftos.host.facts import DEFAULT, HostFacts
 from ftos.plan.compile import DEFAULT_PROCESSES
 from ftos.spec import yamltext
+from ftos.spec.components import Components, resolve_components
 from ftos.spec.defaults import READING, default_path
 from ftos.spec.problems import Key
 from ftos.spec.records import Deployment, Image, Osbase
 
-BUILT_IN = "built-in default"
-FOUND = "found on this device"
+BUILT_IN = DEFAULT
 NONE = "none"
 
 
@@ -62,17 +64,16 @@ def effective(
     deployment: Deployment,
     image: Image,
     osbase: Osbase,
-    facts: Mapping[str, object],
+    host: HostFacts,
     sources: Mapping[str, Source],
 ) -> list[Value]:
-    """All effective values, in the order of the descriptors.
+    """All effective values, in the order of the descriptors. sources: the texts by kind; `host` may be missing.
 
-    facts: what is known of the host by host.yml's keys, `locale` and `timezone` among them. sources: the texts by kind;
-    `host` may be missing.
+    Raises BadInput or Unsupported for an os-component that can't be had.
     """
     collected = _Collected(sources)
     _add_plain(collected, deployment, image)
-    _add_environment(collected, image, osbase, facts)
+    _add_environment(collected, image, osbase, resolve_components(image, osbase, host.values()))
     for name, setting in image.settings.items():
         value = deployment.settings.get(name, setting.default)
         key = ("settings", name)
@@ -86,8 +87,16 @@ def effective(
     ):  # fmt: skip
         collected.add(("limits", name), limit, ("deployment", ("limits", name)))
     collected.add(("autostart",), deployment.autostart, ("deployment", ("autostart",)))
-    for name, fact in facts.items():
-        collected.add(("host", name), fact, ("host", (name,)), otherwise=FOUND)
+    return collected.values + host_values(host, sources)
+
+
+def host_values(host: HostFacts, sources: Mapping[str, Source]) -> list[Value]:
+    """The host's facts, but for the mirrors. sources: `host` has the text of host.yml, if there is one."""
+    collected = _Collected(sources)
+    for name, value in {"owner": host.owner and host.owner.name, **host.values()}.items():
+        known_as = "locale" if name == "language" else name
+        otherwise = host.origins.get(known_as, BUILT_IN)
+        collected.add(("host", name), value, ("host", (known_as,)), otherwise=otherwise)
     return collected.values
 
 
@@ -118,15 +127,14 @@ def _add_plain(collected: _Collected, deployment: Deployment, image: Image) -> N
         collected.add((name,), getattr(image, name.replace("-", "_")), ("image", (name,)))
 
 
-def _add_environment(collected: _Collected, image: Image, osbase: Osbase, facts: Mapping[str, object]) -> None:
-    """What others than FlyingTux itself put there: the osbase, then the host, then the image."""
-    of_host = {"LANG": "locale", "TZ": "timezone"}
-    for name in dict.fromkeys((*osbase.environment, *of_host, *image.environment)):
+def _add_environment(collected: _Collected, image: Image, osbase: Osbase, components: Components) -> None:
+    """What others than FlyingTux itself put there: the osbase, then its os-components, then the image."""
+    for name in dict.fromkeys((*osbase.environment, *components.environment, *image.environment)):
         key = ("environment", name)
         if name in image.environment:
             collected.add(key, image.environment[name], ("image", key))
-        elif name in of_host:
-            collected.add(key, facts[of_host[name]], ("host", (of_host[name],)), otherwise=FOUND)
+        elif name in components.environment:
+            collected.add(key, components.environment[name], ("osbase", components.origins[name]))
         else:
             collected.add(key, osbase.environment[name], ("osbase", key))
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The configuration layer of a deployment: what lies over the image's tree in its container.
 
-The image's files with settings and host facts filled in, the files which name the container itself, and
-empty mount points. It is content, not yet files: `ftos.runtime.layers` writes it down. Pure.
+The image's files with settings, host facts and the deployment's name filled in, the files which name the container
+itself, and empty mount points. It is content, not yet files: `ftos.runtime.layers` writes it down. Pure.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from ftos.plan.records import Directives, LayerEntry
 from ftos.spec.records import Deployment, Image, Scalar
-from ftos.spec.template import render
+from ftos.spec.template import DEPLOYMENT_NAME, render
 
 _HOSTS = "127.0.0.1 localhost {}\n::1 localhost\n"
 MOUNT_POINTS = ("/dev", "/proc", "/sys", "/tmp", "/var/tmp", "/home/app", "/run/user/1000")
@@ -34,10 +34,11 @@ def render_layer(
 ) -> tuple[LayerEntry, ...]:
     """The entries of the layer, sorted by path.
 
-    host: values of `${host.…}` by name. Of two entries with one path the later wins: mount points, volumes, directives,
-    the container's own files, the image's files.
+    host: the host's facts, `HostFacts.values`. Of two entries with one path the later wins: mount points, volumes,
+    directives, the container's own files, the image's files.
     """
-    values = {f"host.{name}": value for name, value in host.items()} | {
+    values = {f"host.{name}": value for name, value in host.items()} | {DEPLOYMENT_NAME: deployment.name}
+    values |= {
         f"settings.{name}": scalar_text(deployment.settings.get(name, setting.default))
         for name, setting in image.settings.items()
     }

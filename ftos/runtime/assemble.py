@@ -59,22 +59,14 @@ def assemble(
     bound = any(binding.instance not in RESERVED_INSTANCES for binding in deployment.os_services.values())
     services = located(catalog.services() if bound else (), owner[2] if owner else None)
     directives = resolve_all(deployment, image, services, owner)
-    host = {
-        "arch": facts.architecture,
-        "gpu": facts.gpu,
-        "locale": facts.locale,
-        "name": deployment.name,
-        "timezone": facts.timezone,
-    }
-    entries = render_layer(deployment, image, host, list(directives.values()), deployment.name)
+    entries = render_layer(deployment, image, facts.values(), list(directives.values()), deployment.name)
     layer = layers.layer_path(places, deployment.id, tree, entries)
     context = LaunchContext(
         tree=tree,
         layer=layer,
         volumes=volumes.directory(places, deployment.id),
         id_base=ids.allocate(places, deployment.id),
-        locale=facts.locale,
-        timezone=facts.timezone,
+        facts=facts.values(),
     )
     plan = compile_plan(deployment, image, catalog.osbase(image.osbase), directives, context)
     return Assembly(

@@ -8,13 +8,15 @@ was wrong (see `walk`), so no check relies on a pattern.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from ftos.errors import quote
+from ftos.spec.components import selected_fact
 from ftos.spec.paths import is_below, same_path
 from ftos.spec.problems import Finding, Key, did_you_mean
 from ftos.spec.records import (
     Binding,
+    Choice,
     Deployment,
     Descriptor,
     EgressRule,
@@ -23,17 +25,19 @@ from ftos.spec.records import (
     Image,
     Link,
     Osbase,
+    OsComponent,
     Request,
     Right,
     Scalar,
     Service,
     Volume,
 )
-from ftos.spec.template import HOST_FACTS, references
+from ftos.spec.template import DEPLOYMENT_NAME, HOST_FACTS, references
 
 RESERVED_INSTANCES = ("none", "empty")
 """Service instances which exist for every interface and are nobody's file."""
 
+_HOST = tuple(f"host.{fact}" for fact in HOST_FACTS)
 _KERNEL = ("/proc", "/sys", "/dev")
 _SYSTEM = ("/usr", "/etc", "/run", "/tmp", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _PRIVATE = ("/home/app", "/tmp", "/var/tmp", "/run/user/1000")
@@ -76,23 +80,59 @@ def _osbase(osbase: Osbase) -> Iterator[Finding]:
     yield from _twice(("base-packages",), osbase.base_packages)
     yield from _post_clean(osbase.post_clean)
     for name, component in osbase.os_components.items():
-        yield from _twice(("os-components", name, "packages"), component.packages)
-        for number, other in enumerate(component.depends):
-            if other not in osbase.os_components:
-                hint = did_you_mean(other, osbase.os_components)
-                key: Key = ("os-components", name, "depends", number)
-                yield Finding(key, f"there is no os-component {quote(other)}", hint)
-        if name in _needed(osbase, name):
-            yield Finding(("os-components", name, "depends"), f"the os-component {quote(name)} depends on itself")
+        yield from _component(("os-components", name), component)
+        for key, part in _parts(("os-components", name), component):
+            yield from _component_part(key, part, osbase)
+            if any(name in {other, *_needed(osbase, other)} for other in part.depends):
+                yield Finding((*key, "depends"), f"the os-component {quote(name)} depends on itself")
+
+
+def _component(key: Key, component: OsComponent) -> Iterator[Finding]:
+    """What selects, and what there is to be selected from."""
+    fact = selected_fact(component)
+    if fact is None:
+        for field, there in (("choice", component.choice), ("default", component.default)):
+            if there:
+                yield Finding((*key, field), f"there is a `{field}`, but no `select`", "as  select: ${host.gpu}")
+    elif fact not in HOST_FACTS:
+        hint = did_you_mean(fact, HOST_FACTS) or f"known: {', '.join(HOST_FACTS)}"
+        yield Finding((*key, "select"), f"there is no host fact {quote(fact)}", hint)
+    elif not component.choice:
+        yield Finding((*key, "select"), "there is a `select`, but no `choice`")
+
+
+def _parts(key: Key, component: OsComponent) -> Iterator[tuple[Key, OsComponent | Choice]]:
+    """A component itself and all that may be added to it, each with its key."""
+    yield key, component
+    for value, choice in component.choice.items():
+        yield (*key, "choice", value), choice
+    if component.default is not None:
+        yield (*key, "default"), component.default
+
+
+def _component_part(key: Key, part: OsComponent | Choice, osbase: Osbase) -> Iterator[Finding]:
+    yield from _twice((*key, "packages"), part.packages)
+    for number, other in enumerate(part.depends):
+        if other not in osbase.os_components:
+            hint = did_you_mean(other, osbase.os_components)
+            yield Finding((*key, "depends", number), f"there is no os-component {quote(other)}", hint)
+    for number, command in enumerate(part.commands):
+        if command and not command[0]:
+            yield Finding((*key, "commands", number, 0), "the program's name is empty")
+        for position, word in enumerate(command):
+            yield from _template((*key, "commands", number, position), word, _HOST)
+    for variable, text in part.environment.items():
+        yield from _template((*key, "environment", variable), text, _HOST)
 
 
 def _needed(osbase: Osbase, name: str) -> set[str]:
-    """The components which `name` depends on, directly or not."""
+    """The components which `name` may depend on, directly or not, whatever is chosen."""
     found: set[str] = set()
     todo = [name]
     while todo:
         component = osbase.os_components.get(todo.pop())
-        new = set(component.depends) - found if component else set()
+        parts = _parts((), component) if component else ()
+        new = {other for _, part in parts for other in part.depends} - found
         found |= new
         todo += new
     return found
@@ -148,7 +188,7 @@ def _laid_over(image: Image) -> Iterator[Finding]:
         elif path == "/" or entry.path.endswith("/"):
             yield Finding((*key, "path"), f"{quote(entry.path)} names a directory")
         if isinstance(entry, File):
-            yield from _template((*key, "content"), entry.content, image)
+            yield from _template((*key, "content"), entry.content, (DEPLOYMENT_NAME, *_HOST), image.settings)
     for key, entry in entries:
         parents = same_path(entry.path).split("/")
         for length in range(2, len(parents)):
@@ -170,19 +210,21 @@ def _cover(path: str, volumes: Sequence[Volume]) -> str:
     return mounts[max(around, key=len)] if around else ""
 
 
-def _template(key: Key, content: str, image: Image) -> Iterator[Finding]:
+def _template(
+    key: Key, content: str, known: Sequence[str], settings: Collection[str] | None = None
+) -> Iterator[Finding]:
+    """References in a text. `known`: names that it may have; `settings`: those of the image, where it may have them."""
     for name in references(content):
         if name is None:
             yield Finding(key, "a '${' is not closed", "write $${ for a literal ${")
-            continue
-        root, _, rest = name.partition(".")
-        if root == "settings":
-            if rest not in image.settings:
-                hint = did_you_mean(rest, image.settings) or "add it to `settings`"
-                yield Finding(key, f"there is no setting {quote(rest)}", hint)
-        elif root != "host" or rest not in HOST_FACTS:
-            known = [f"host.{fact}" for fact in HOST_FACTS]
-            hint = did_you_mean(name, known) or f"known: settings.NAME, {', '.join(known)}; $${{ is a literal ${{"
+        elif settings is not None and name.startswith("settings."):
+            setting = name.removeprefix("settings.")
+            if setting not in settings:
+                hint = did_you_mean(setting, settings) or "add it to `settings`"
+                yield Finding(key, f"there is no setting {quote(setting)}", hint)
+        elif name not in known:
+            listed = ", ".join(known if settings is None else ("settings.NAME", *known))
+            hint = did_you_mean(name, known) or f"known: {listed}; $${{ is a literal ${{"
             yield Finding(key, f"{quote('${' + name + '}')} is not known", hint)
 
 

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ftos.errors import quote
+from ftos.errors import Unsupported, quote
 from ftos.spec.checks import RESERVED_INSTANCES, is_same_type
+from ftos.spec.components import resolve
 from ftos.spec.problems import Finding, Key, did_you_mean
 from ftos.spec.records import Binding, Deployment, Image, Osbase, Service
 
 
-def check_image(image: Image, osbase: Osbase) -> list[Finding]:
-    """What the image asks of its osbase in vain; a warning where the osbase is deprecated."""
+def check_image(image: Image, osbase: Osbase, facts: Mapping[str, str]) -> list[Finding]:
+    """What the image asks of its osbase in vain.
+
+    A warning where the osbase is deprecated, and for an os-component that a host with these facts
+    (`HostFacts.values`) can't have: another may.
+    """
     findings = [
         Finding(
             ("os-components", number),
@@ -25,6 +30,12 @@ def check_image(image: Image, osbase: Osbase) -> list[Finding]:
         for number, name in enumerate(image.os_components)
         if name not in osbase.os_components
     ]
+    for number, name in enumerate(image.os_components):
+        if name in osbase.os_components:
+            try:
+                resolve([name], osbase, facts)
+            except Unsupported as error:
+                findings.append(Finding(("os-components", number), error.message, error.hint, warning=True))
     if osbase.status != "supported":
         hint = f"its successor is {osbase.successor}" if osbase.successor else ""
         retired = osbase.status == "retired"
@@ -43,6 +54,12 @@ def check_deployment(deployment: Deployment, image: Image, services: Mapping[str
         *_not_granted(deployment, image),
         *_volumes(deployment, image),
     ]
+
+
+def unanswered_requests(deployment: Deployment, image: Image) -> list[str]:
+    """What the image asks for and the deployment says nothing of: it is `none`. `ftos deploy` answers all there is, so
+    these came with a newer version of the image."""
+    return [name for name in image.os_services if name not in deployment.os_services]
 
 
 def _settings(deployment: Deployment, image: Image) -> Iterator[Finding]:

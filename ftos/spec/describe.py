@@ -38,7 +38,7 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
         "title": "the name for people",
         "packages": "packages which it means on this osbase; may be none",
         "depends": "other os-components which it needs",
-        "commands": "commands, each a list, run in the build container after the installation; ${host.NAME} is filled in",
+        "commands": "commands as lists, run in the build container after the installation; ${host.NAME} is filled in",
         "environment": "environment variables of apps whose image has it; ${host.NAME} is filled in",
         "select": "the host fact that decides which choice is added: ${host.gpu}",
         "choice": "value of the host fact → what is added there",
@@ -84,7 +84,7 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
     },
     records.File: {
         "path": "where in the image",
-        "content": "text of the file; ${settings.NAME} and ${host.NAME} are filled in, $${ is a literal ${",
+        "content": "its text; ${settings.NAME}, ${host.NAME} and ${deployment.name} are filled in, $${ is a literal ${",
         "mode": "permission bits, octal, in quotes",
     },
     records.Link: {
@@ -117,9 +117,9 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
         "tools": "package managers which this system has not: apk",
         "remotes": "stores from which images are pulled instead of built, tried in this order",
         "images": "when images are purged by themselves; no data is lost, the next launch brings them back",
-        "gpu": "family of the graphics processor, where it is not found out rightly",
-        "locale": "language and region of the apps",
-        "timezone": "time zone of the apps",
+        "gpu": "kernel driver of the graphics processor, where it is not found out rightly: msm, virtio-gpu, none",
+        "locale": "language and region, for images with the os-component locale",
+        "timezone": "time zone, for images with the os-component timezone",
     },
     records.Tool: {
         "archive": "file with a minirootfs (.tar.gz) or an apk-tools-static package (.apk)",

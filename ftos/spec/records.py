@@ -122,7 +122,7 @@ class Osbase(Record, frozen=True, kw_only=True):
     engine: Literal["apt", "apk"]
     sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
     keys: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+._-]{0,127}\Z")], ...], Meta(min_length=1)
+        tuple[Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+.@_-]{0,127}\Z")], ...], Meta(min_length=1)
     ]
     base_packages: tuple[PackageName, ...] = ()
     os_components: dict[Name, OsComponent] = {}
@@ -139,7 +139,7 @@ class Repository(Record, frozen=True, kw_only=True):
     url: Url
     suite: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._/-]{0,62}\Z")]
     components: tuple[Name, ...] = ()
-    key: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+._-]{0,127}\Z")]
+    key: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9+.@_-]{0,127}\Z")]
 
 
 class Setting(Record, frozen=True, kw_only=True):
@@ -241,7 +241,7 @@ class Host(Record, frozen=True, kw_only=True):
     owner: AccountName | None = None
     architecture: Annotated[str, Meta(pattern=r"\A[a-z0-9_]{1,31}\Z", description="as `uname -m` has it")] | None = None
     mirrors: dict[Name, Url] = {}
-    tools: dict[Literal["apk"], Tool] = {}
+    tools: dict[Annotated[str, Meta(pattern=r"\Aapk\Z", description="apk")], Tool] = {}
     remotes: dict[Name, Remote] = {}
     images: Keeping = Keeping()
     gpu: Name | None = None

@@ -13,7 +13,7 @@ from msgspec import inspect
 from ftos.spec.checks import RESERVED_INSTANCES
 from ftos.spec.describe import KEYS
 from ftos.spec.records import KINDS, Record
-from ftos.spec.template import HOST_FACTS
+from ftos.spec.template import DEPLOYMENT_NAME, HOST_FACTS
 from ftos.spec.walk import description, struct_type, without_metadata
 from ftos.spec.yamltext import MAX_BYTES, MAX_DEPTH
 
@@ -31,8 +31,10 @@ a JSON schema for editors, and [examples/](examples/) has one file of each kind.
 * No tags (`!…`), anchors, aliases, merge keys and directives; one document a file, at most {MAX_BYTES // 1024} KiB,
   nested at most {MAX_DEPTH} deep.
 * A path is absolute, without `.`, `..` and `//` in it.
-* `files` of an image may have references in their content, which are filled in for each deployment:
-  `${{settings.NAME}}`, {_FACTS}.
+* Facts of the host, as `ftos host show` tells them, are filled in where a text names them:
+  {_FACTS}.
+  That is so for the `content` of an image's `files`, and for `commands` and `environment` of an os-component. `files`
+  may also name `${{settings.NAME}}` and `${{{DEPLOYMENT_NAME}}}`: they are rendered for each deployment.
   `$${{` is a literal `${{`.
 * The service instances {_RESERVED} exist for every interface: the app sees nothing of it, or sees it empty. What a
   deployment does not bind is `none`.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""`${settings.theme}` and `${host.locale}` in the files of an image: what is named, and filled in.
+"""`${settings.theme}` and `${host.locale}` in files of an image and in os-components: what is named, and filled in.
 
 `$${` stands for a literal `${`, so that a shell script can be such a file. All other `$` are text. Pure text.
 """
@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-HOST_FACTS = ("arch", "gpu", "locale", "name", "timezone")
-"""What `${host.…}` may name."""
+HOST_FACTS = ("architecture", "gpu", "language", "locale", "timezone")
+"""What `${host.…}` may name, everywhere: what `ftos.host.facts.HostFacts.values` gives."""
+DEPLOYMENT_NAME = "deployment.name"
+"""What a file of an image may name besides: it is rendered for one deployment."""
 
 _REFERENCE = re.compile(r"\$(\$\{|\{(?P<name>[^{}\n]*)\}|\{(?P<open>))")
 

@@ -56,14 +56,7 @@ def _effective(app: App, name: str) -> list[Value]:
         "host": app.places.etc / "host.yml",
     }
     sources = {kind: Source(path, path.read_bytes()) for kind, path in paths.items() if path.exists()}
-    known = {
-        "owner": facts.owner and facts.owner.name,
-        "architecture": facts.architecture,
-        "gpu": facts.gpu,
-        "locale": facts.locale,
-        "timezone": facts.timezone,
-    }
-    return effective(deployment, image, osbase, known, sources)
+    return effective(deployment, image, osbase, facts, sources)
 
 
 def _tree(values: Iterable[Value]) -> dict[str, Any]:

@@ -29,11 +29,86 @@ def test_locale_timezone_and_gpu_are_read_from_the_device(tmp_path: Path) -> Non
     (tmp_path / "etc/default").mkdir(parents=True)
     (tmp_path / "etc/default/locale").write_text('# the locale\nLANG="de_DE.UTF-8"\n')
     (tmp_path / "etc/localtime").symlink_to("/usr/share/zoneinfo/Europe/Berlin")
-    (tmp_path / "sys/bus/drivers/virtio_gpu").mkdir(parents=True)
-    (tmp_path / "sys/class/drm/card0/device").mkdir(parents=True)
-    (tmp_path / "sys/class/drm/card0/device/driver").symlink_to(tmp_path / "sys/bus/drivers/virtio_gpu")
+    gpu(tmp_path, "card0", "virtio_gpu")
     found = gather(host(), tmp_path)
     assert (found.gpu, found.locale, found.timezone) == ("virtio-gpu", "de_DE.UTF-8", "Europe/Berlin")
+
+
+def gpu(root: Path, name: str, driver: str) -> None:
+    """A device /sys/class/drm/NAME of a driver."""
+    (root / "sys/bus/drivers" / driver).mkdir(parents=True, exist_ok=True)
+    (root / "sys/class/drm" / name / "device").mkdir(parents=True)
+    (root / "sys/class/drm" / name / "device/driver").symlink_to(root / "sys/bus/drivers" / driver)
+
+
+def test_the_gpu_is_the_device_that_renders_not_the_one_that_shows(tmp_path: Path) -> None:
+    gpu(tmp_path, "card0", "sun4i-drm")
+    found = gather(host(), tmp_path)
+    assert (found.gpu, found.origins["gpu"]) == ("sun4i-drm", "/sys/class/drm/card0")
+    gpu(tmp_path, "card1", "lima")
+    gpu(tmp_path, "renderD128", "lima")
+    found = gather(host(), tmp_path)
+    assert (found.gpu, found.origins["gpu"]) == ("lima", "/sys/class/drm/renderD128")
+
+
+@pytest.mark.parametrize(
+    ("driver", "known_as"),
+    [("msm_dpu", "msm"), ("adreno", "msm"), ("vc4-drm", "vc4"), ("virtio_gpu", "virtio-gpu"), ("i915", "i915")],
+)
+def test_parts_of_a_driver_are_known_by_the_name_of_the_whole(tmp_path: Path, driver: str, known_as: str) -> None:
+    gpu(tmp_path, "renderD128", driver)
+    assert gather(host(), tmp_path).gpu == known_as
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"),
+    [
+        ("de_DE.UTF-8", "de"),
+        ("sr_RS@latin", "sr"),
+        ("C.UTF-8", "c"),
+        ("C", "c"),
+        ("POSIX", "c"),
+        ("ast_ES.UTF-8", "ast"),
+    ],
+)
+def test_the_language_is_that_of_the_locale(locale: str, language: str) -> None:
+    assert gather(host(locale=locale)).language == language
+
+
+@pytest.mark.parametrize("written", ["de_DE.utf8", "de_DE.UTF8", "de_DE.utf-8"])
+def test_a_locale_is_spelled_as_lists_of_locales_have_it(tmp_path: Path, written: str) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/locale.conf").write_text(f"LANG={written}\n")
+    assert gather(host(), tmp_path).locale == gather(host(locale=written)).locale == "de_DE.UTF-8"
+
+
+def test_what_is_no_locale_or_zone_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "etc/default").mkdir(parents=True)
+    (tmp_path / "etc/locale.conf").write_text("LANG=de_DE.UTF-8; reboot\n")
+    (tmp_path / "etc/default/locale").write_text("LANG=fr_FR.UTF-8\n")
+    (tmp_path / "etc/localtime").symlink_to("/usr/share/zoneinfo/$(reboot)")
+    found = gather(host(), tmp_path)
+    assert (found.locale, found.origins["locale"]) == ("fr_FR.UTF-8", "/etc/default/locale")
+    assert (found.timezone, found.origins["timezone"]) == ("Etc/UTC", "built-in default")
+
+
+def test_every_fact_knows_where_it_is_from(tmp_path: Path) -> None:
+    assert gather(host(owner="root"), tmp_path).origins == {
+        "architecture": "the running kernel",
+        "gpu": "no device in /sys/class/drm",
+        "locale": "built-in default",
+        "timezone": "built-in default",
+        "owner": "host.yml",
+    }
+    said = gather(host(architecture="aarch64", gpu="msm", locale="C", timezone="Etc/GMT"), tmp_path)
+    assert {said.origins[name] for name in ("architecture", "gpu", "locale", "timezone")} == {"host.yml"}
+    assert said.values() == {
+        "architecture": "aarch64",
+        "gpu": "msm",
+        "language": "c",
+        "locale": "C",
+        "timezone": "Etc/GMT",
+    }
 
 
 def test_a_plain_timezone_file_is_read_when_localtime_is_no_symlink(tmp_path: Path) -> None:

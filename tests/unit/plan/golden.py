@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from ftos.host.facts import HostFacts
 from ftos.plan.compile import LaunchContext, compile_plan
 from ftos.plan.encode import encode
 from ftos.plan.layer import render_layer
@@ -20,7 +21,7 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 CASES = tuple(sorted(path.parent.name for path in GOLDEN.glob("*/image.yml")))
 OWNER = (1001, 1002, "/home/alex")
 ID_BASE = 0x70000000
-HOST = {"arch": "x86_64", "gpu": "virtio-gpu", "locale": "C.UTF-8", "name": "probe-one", "timezone": "Europe/Berlin"}
+HOST = HostFacts("x86_64", "virtio-gpu", "en_GB.UTF-8", "Europe/Berlin", None).values()
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,7 @@ def build(image: Image, deployment: Deployment) -> Case:
         layer=Path("/state/layers/d-0000000a/digest"),
         volumes=Path("/volumes/d-0000000a"),
         id_base=ID_BASE,
-        locale=HOST["locale"],
-        timezone=HOST["timezone"],
+        facts=HOST,
     )
     plan = compile_plan(deployment, image, load_as(GOLDEN / "osbase.yml", Osbase), directives, context)
     layer = render_layer(deployment, image, HOST, list(directives.values()), deployment.name)

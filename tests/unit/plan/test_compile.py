@@ -130,13 +130,20 @@ def test_only_what_can_be_written_has_a_writing_rule() -> None:
             assert rule.path in writable or not rule.access & (ACCESS_WRITE & ~ACCESS_READ), case
 
 
-def test_the_environment_is_ours_then_the_osbases_then_the_hosts_then_the_images() -> None:
-    environment = dict(load("settings").plan.environment)
-    assert environment["HOME"] == "/home/app"
-    assert environment["LANG"] == "de_DE.UTF-8"
-    assert environment["TZ"] == "Europe/Berlin"
-    assert environment["PROBE"] == "a=b c"
-    assert dict(MINIMAL.plan.environment)["LANG"] == "C.UTF-8"
+def test_the_environment_is_ours_then_the_osbases_then_the_components_then_the_images() -> None:
+    settings, components = (dict(load(case).plan.environment) for case in ("settings", "components"))
+    assert settings["HOME"] == "/home/app"
+    assert settings["PROBE"] == "a=b c"
+    assert settings["LANG"] == "de_DE.UTF-8"
+    assert components["LANG"] == "en_GB.UTF-8"
+    assert components["TZ"] == "Etc/GMT"
+
+
+def test_locale_and_time_zone_of_the_host_are_for_images_with_those_components() -> None:
+    image = replace(MINIMAL.image, os_components=("timezone",))
+    environment = dict(build(image, MINIMAL.deployment).plan.environment)
+    assert (environment["LANG"], environment["TZ"]) == ("C.UTF-8", "Europe/Berlin")
+    assert "TZ" not in dict(MINIMAL.plan.environment)
 
 
 def test_only_host_shared_gives_up_a_namespace() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ftos.host.facts import HostFacts
 from ftos.plan.effective import Source, Value, effective
 from ftos.spec.load import load_text
 from ftos.spec.records import Deployment, Image, Osbase
@@ -23,6 +24,16 @@ keys: [debian.asc]
 environment:
   PATH: /usr/bin
   PAGER: less
+  LANG: C.UTF-8
+os-components:
+  locale:
+    title: Language
+    select: ${host.locale}
+    choice: {C.UTF-8: {}}
+    default:
+      environment:
+        LANG: ${host.locale}
+  timezone: {title: Zone, environment: {TZ: "${host.timezone}", ZONE: here}}
 """,
     "image": """\
 kind: image
@@ -31,6 +42,7 @@ name: notes
 title: Notes
 version: "1"
 osbase: debian/trixie
+os-components: [locale, timezone]
 environment:
   PAGER: more
   TZ: Etc/GMT
@@ -62,7 +74,9 @@ limits:
   memory: 1G
 """,
 }
-FACTS = {"locale": "de_DE.UTF-8", "timezone": "Europe/Berlin"}
+FACTS = HostFacts(
+    "aarch64", "lima", "de_DE.UTF-8", "Europe/Berlin", None, origins={"gpu": "/sys/class/drm/renderD128", "locale": "?"}
+)
 
 
 def values() -> dict[str, Value]:
@@ -83,16 +97,17 @@ def shown(key: str) -> tuple[object, str]:
 
 def test_deployment_wins_over_the_image() -> None:
     assert shown("settings.theme") == ("light", "deployment:6")
-    assert shown("settings.size") == (7, "image:13")
+    assert shown("settings.size") == (7, "image:14")
     assert shown("volumes.cache.quota") == ("5M", "deployment:12")
-    assert shown("volumes.notes.quota") == ("1G", "image:18")
+    assert shown("volumes.notes.quota") == ("1G", "image:19")
 
 
-def test_environment_comes_from_osbase_then_host_then_image() -> None:
+def test_environment_comes_from_osbase_then_its_components_then_image() -> None:
     assert shown("environment.PATH") == ("/usr/bin", "osbase:11")
-    assert shown("environment.PAGER") == ("more", "image:8")
-    assert shown("environment.TZ") == ("Etc/GMT", "image:9")
-    assert shown("environment.LANG") == ("de_DE.UTF-8", "host:3")
+    assert shown("environment.PAGER") == ("more", "image:9")
+    assert shown("environment.TZ") == ("Etc/GMT", "image:10")
+    assert shown("environment.LANG") == ("de_DE.UTF-8", "osbase:21")
+    assert shown("environment.ZONE") == ("here", "osbase:22")
 
 
 def test_only_the_deployment_grants() -> None:
@@ -111,5 +126,8 @@ def test_what_nobody_wrote_is_built_in_or_found() -> None:
     assert shown("limits.memory") == ("1G", "deployment:14")
     assert shown("limits.cpu-weight") == (None, "built-in default")
     assert shown("volumes.notes.backup") == (True, "built-in default")
-    assert shown("host.timezone") == ("Europe/Berlin", "found on this device")
+    assert shown("host.timezone") == ("Europe/Berlin", "built-in default")
+    assert shown("host.gpu") == ("lima", "/sys/class/drm/renderD128")
     assert shown("host.locale") == ("de_DE.UTF-8", "host:3")
+    assert shown("host.language") == ("de", "host:3")
+    assert shown("host.owner") == (None, "built-in default")

@@ -30,7 +30,7 @@ def test_settings_are_filled_in_the_deployments_before_the_images() -> None:
 
 
 def test_host_values_are_filled_in_and_an_escaped_dollar_stays() -> None:
-    words = "x86_64 virtio-gpu C.UTF-8 probe-one Europe/Berlin ${HOME}"
+    words = "x86_64 virtio-gpu en en_GB.UTF-8 probe-one Europe/Berlin ${HOME}"
     assert entry(SETTINGS.layer, "/usr/bin/where").content == f"#!/bin/sh\necho {words}\n"
 
 

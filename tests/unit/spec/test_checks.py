@@ -30,6 +30,11 @@ def osbase(text: str) -> str:
     return OSBASE + ("" if "keys:" in text else "keys: [k]\n") + text
 
 
+def component(text: str) -> str:
+    """An osbase with the component `a`, and one without anything: `b`."""
+    return osbase(f"os-components:\n  b: {{title: B}}\n  a: {{title: A, {text}}}\n")
+
+
 def image(text: str) -> str:
     return IMAGE + ("" if "command:" in text else "command: [a]\n") + text
 
@@ -52,7 +57,8 @@ def rule(text: str) -> str:
 
 
 EGRESS = "os-services.network.egress[0]"
-KNOWN = "known: settings.NAME, host.arch, host.gpu, host.locale, host.name, host.timezone; $${ is a literal ${"
+HOST = "host.architecture, host.gpu, host.language, host.locale, host.timezone"
+KNOWN = f"known: settings.NAME, deployment.name, {HOST}; $${{ is a literal ${{"
 REFUSED: list[tuple[str, list[str]]] = [
     # osbase
     (osbase("successor: d/t\n"), ["successor: an osbase can't be its own successor"]),
@@ -77,6 +83,55 @@ REFUSED: list[tuple[str, list[str]]] = [
         ],
     ),
     # image
+    (
+        osbase(
+            "os-components:\n  a: {title: A, select: '${host.gpu}', choice: {x: {depends: [b]}, y: {}}}\n"
+            "  b: {title: B, select: '${host.gpu}', choice: {x: {}}, default: {depends: [a]}}\n"
+        ),
+        [
+            "os-components.a.choice.x.depends: the os-component 'a' depends on itself",
+            "os-components.b.default.depends: the os-component 'b' depends on itself",
+        ],
+    ),
+    (
+        component("select: '${host.cpu}', choice: {x: {}}"),
+        ["os-components.a.select: there is no host fact 'cpu' (did you mean `gpu`?)"],
+    ),
+    (
+        component("select: '${host.name}', choice: {x: {}}"),
+        ["os-components.a.select: there is no host fact 'name' (known: architecture, gpu, language, locale, timezone)"],
+    ),
+    (
+        component("choice: {x: {}}, default: {}"),
+        [
+            "os-components.a.choice: there is a `choice`, but no `select` (as  select: ${host.gpu})",
+            "os-components.a.default: there is a `default`, but no `select` (as  select: ${host.gpu})",
+        ],
+    ),
+    (
+        component("select: '${host.gpu}', default: {}"),
+        ["os-components.a.select: there is a `select`, but no `choice`"],
+    ),
+    (
+        component("select: '${host.gpu}', choice: {x: {depends: [c], packages: [p, p]}}"),
+        [
+            "os-components.a.choice.x.packages[1]: 'p' is there twice",
+            "os-components.a.choice.x.depends[0]: there is no os-component 'c'",
+        ],
+    ),
+    (
+        component("commands: [['', a], [b, '${host.gpus}', '${settings.x}', '${host.gpu']]"),
+        [
+            "os-components.a.commands[0][0]: the program's name is empty",
+            "os-components.a.commands[1][1]: '${host.gpus}' is not known (did you mean `host.gpu`?)",
+            f"os-components.a.commands[1][2]: '${{settings.x}}' is not known (known: {HOST}; $${{ is a literal ${{)",
+            "os-components.a.commands[1][3]: a '${' is not closed (write $${ for a literal ${)",
+        ],
+    ),
+    (
+        component("environment: {X: '${deployment.name}'}"),
+        [f"os-components.a.environment.X: '${{deployment.name}}' is not known (known: {HOST}; $${{ is a literal ${{)"],
+    ),
     (image("os-components: [a, b, a]\n"), ["os-components[2]: 'a' is there twice"]),
     (image("packages: [a, a, a]\n"), ["packages[1]: 'a' is there twice", "packages[2]: 'a' is there twice"]),
     (image("post-clean: [/a, /a/]\n"), ["post-clean[1]: '/a' is there twice"]),
@@ -256,8 +311,10 @@ def test_values_that_contradict_each_other_are_refused(text: str, expected: list
 ACCEPTED = [
     osbase("successor: d/u\n"),
     osbase("os-components: {a: {title: A, depends: [b]}, b: {title: B}}\n"),
+    component("select: '${host.gpu}', choice: {x: {depends: [b], packages: [p]}, virtio-gpu: {}}, packages: [p]"),
+    component("commands: [[a, '${host.locale}', '$${x} $1', '']], environment: {X: '${host.architecture}'}"),
     image("settings: {t: {default: 1.5, choices: [1, 1.5]}, u: {default: false, choices: [true, false]}}\n"),
-    files("${settings.theme} ${host.locale} $${HOME} $HOME $ $$ {x}"),
+    files("${settings.theme} ${host.locale} ${deployment.name} $${HOME} $HOME $ $$ {x}"),
     image("files: [{path: /ab, content: x}, {path: /a, content: x}]\n"),
     image("files: [{path: /srv/vx, content: x}]\nvolumes: [{name: v, class: data, path: /srv/v}]\n"),
     image("files: [{path: /home/app/c/x, content: x}]\nvolumes: [{name: v, class: discard, path: /home/app/c}]\n"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ftos.host.facts import HostFacts
 from ftos.spec.cross import check_deployment, check_image
 from ftos.spec.load import load_text
 from ftos.spec.problems import Finding, key_text
@@ -34,6 +35,7 @@ os-services:
 volumes:
   - {name: notes, class: data, path: /notes}
 """
+FACTS = HostFacts("aarch64", "lima", "C.UTF-8", "Etc/UTC", None).values()
 OSBASE = """\
 kind: osbase
 schema: 1
@@ -167,7 +169,20 @@ def test_an_image_is_held_against_its_osbase(status: str, expected: list[str]) -
     osbase = load_text(OSBASE % status, HERE)
     assert isinstance(osbase, Osbase)
     missing = "os-components[1]: 'debian/trixie' has no os-component 'gles' (did you mean `gles2`?)"
-    assert shown(check_image(record(IMAGE), osbase)) == [missing, *expected]
+    assert shown(check_image(record(IMAGE), osbase, FACTS)) == [missing, *expected]
     far = record(IMAGE.replace("gles", "zzz"))
     known = "os-components[1]: 'debian/trixie' has no os-component 'zzz' (known: fonts, gles2)"
-    assert shown(check_image(far, osbase)) == [known, *expected]
+    assert shown(check_image(far, osbase, FACTS)) == [known, *expected]
+
+
+def test_an_os_component_which_this_host_can_not_have_is_a_warning() -> None:
+    text = OSBASE % "supported"
+    osbase = load_text(
+        text.replace("gles2: {title: G}", "gles: {title: G, select: '${host.gpu}', choice: {lima: {}, msm: {}}}"), HERE
+    )
+    assert isinstance(osbase, Osbase)
+    assert check_image(record(IMAGE), osbase, FACTS) == []
+    words = "the os-component 'gles' of debian/trixie can't be had on this host: its gpu is 'none'"
+    hint = "it is there for: lima, msm; `ftos host show` says where the fact is from"
+    found = shown(check_image(record(IMAGE), osbase, {**FACTS, "gpu": "none"}))
+    assert found == [f"warning: os-components[1]: {words} ({hint})"]
