@@ -44,6 +44,7 @@ def assembly_of(app: App, name: str) -> Assembly:
 def launch(app: App, name: str) -> tuple[Assembly, Container]:
     """Start a container for a deployment; its image is built first when it is not in the store."""
     from ftos.cli.building import store
+    from ftos.image.holds import Holds
     from ftos.runtime.assemble import NOT_BUILT, prepared
     from ftos.runtime.container import Container
 
@@ -54,7 +55,9 @@ def launch(app: App, name: str) -> tuple[Assembly, Container]:
             if assembly.commit == NOT_BUILT:
                 continue
             with prepared(app.places, assembly) as record:
-                return assembly, Container(app.places, assembly.plan, record)
+                container = Container(app.places, assembly.plan, record)
+            Holds(app.places).mark_used(record.image)
+            return assembly, container
 
 
 def running_instance(app: App, name: str) -> InstanceRecord:

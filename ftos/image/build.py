@@ -4,42 +4,45 @@
     recipe ─▶ in the store? ─▶ done
        │ no
        ▼
-    base tree (built the same way, once for all images of an osbase)
+    lock of the last build, else: refresh indexes ─▶ resolve base tree and image
        ▼
-    lock in the cache? else fetch ─▶ install in a container ─▶ disarm, examine, add ─▶ commit, publish
+    download what the cache lacks
+       ▼
+    base tree (built the same way, once for all images with the same)
+       ▼
+    install in a container ─▶ settle caches ─▶ disarm, examine, add ─▶ commit, publish
 
 Whatever fails or dies on the way, the store has what it had before.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
-import msgspec
+from msgspec.structs import replace
 
-from ftos.errors import BadInput, BuildError, quote
+from ftos.errors import BuildError, quote
 from ftos.host.facts import HostFacts
-from ftos.host.files import read_limited
 from ftos.host.ids import allocate
 from ftos.host.places import Places
 from ftos.host.trees import directory
 from ftos.image.container import BuildLog, Runner
-from ftos.image.engines import Engine, FetchRequest, PackageSource, engine
-from ftos.image.packages import PackageCache, PackageLock
+from ftos.image.engines import Engine, Fetcher, engine
+from ftos.image.holds import Holds
+from ftos.image.manifest import Manifest, PackageLock
+from ftos.image.packages import PackageCache
 from ftos.image.progress import Progress
 from ftos.image.recipe import BaseRecipe, Recipe, base_recipe, image_recipe
-from ftos.image.store import BuiltImage, InUse, Manifest, Store, now
+from ftos.image.sources import Sources
+from ftos.image.store import BuiltImage, InUse, Store, base_key, now
 from ftos.image.tree import Leftovers, disarm, examine, make_additions
 from ftos.image.workshop import PACKAGES, Workshop
 from ftos.spec.catalog import Catalog
+from ftos.spec.components import resolve_components
 from ftos.spec.records import Image, Link, Osbase
-
-_KEY_LIMIT = 1 << 20
-_OWN = "image-"
-"""Before the names of an image's own key files, which may be those of the osbase's."""
 
 
 class ImageBuilder:
@@ -55,18 +58,21 @@ class ImageBuilder:
         *,
         in_use: InUse,
     ) -> None:
-        self._places = places
-        self._catalog = catalog
+        self.places = places
+        self.catalog = catalog
+        self.progress = progress
+        self.cache = PackageCache(places)
+        self.holds = Holds(places)
+        self.store = Store(places, in_use)
         self._facts = facts
         self._runner = runner
-        self._progress = progress
-        self._cache = PackageCache(places)
-        self.store = Store(places, in_use)
+        self._sources = Sources(catalog, facts)
 
     def recipe(self, image: Image) -> Recipe:
         """What `image` is made of on this host. Raises FtosError when the osbase or a key is missing or unfit."""
-        osbase = self._catalog.osbase(image.osbase)
-        return image_recipe(image, osbase, self._base_recipe(osbase), self._image_keys(image))
+        osbase = self.catalog.osbase(image.osbase)
+        base = base_recipe(osbase, self._facts.architecture, self._sources.base_keys(osbase))
+        return image_recipe(image, osbase, base, self._sources.image_keys(image), self._facts.values())
 
     def find(self, image: Image) -> BuiltImage | None:
         """The image as it is in the store; None when it must be built first."""
@@ -75,100 +81,161 @@ class ImageBuilder:
     def ensure(self, image: Image) -> BuiltImage:
         """The image, built if it is not in the store. Nothing happens when it is.
 
+        A build takes the packages of the last build with this recipe, from cache or mirror; else the newest ones.
         Raises BuildError, and other FtosErrors; the store is as it was then.
         """
         recipe = self.recipe(image)
         found = self.store.find("image", image.name, recipe.digest)
         if found is not None:
             return found
-        osbase = self._catalog.osbase(image.osbase)
+        osbase = self.catalog.osbase(image.osbase)
         if osbase.status == "deprecated":
             hint = f"; its successor is {osbase.successor}" if osbase.successor else ""
-            self._progress.note(f"the osbase {osbase.name} is deprecated{hint}")
-        with self._one_at_a_time(image.name):
+            self.progress.note(f"the osbase {osbase.name} is deprecated{hint}")
+        with self.one_at_a_time(image.name):
             # Another process may have built it while this one waited.
             found = self.store.find("image", image.name, recipe.digest)
-            return found or self._build_image(image, osbase, recipe)
+            return found or self.build(image, recipe, self._lock(image, osbase, recipe))
 
-    def _ensure_base(self, osbase: Osbase, recipe: BaseRecipe) -> BuiltImage:
-        found = self.store.find("osbase", osbase.name, recipe.digest)
+    def build(self, image: Image, recipe: Recipe, lock: PackageLock) -> BuiltImage:
+        """Build `image` of the packages of `lock`, which are in the cache, and publish it."""
+        osbase = self.catalog.osbase(image.osbase)
+        base = self._ensure_base(osbase, recipe.base, lock)
+        before = self.store.find("image", image.name, recipe.digest)
+        tool = engine(osbase.engine)
+        with self.workshop("image", image.name) as workshop:
+            self.cache.lay_out(lock.packages, workshop.packages)
+            tool.install(workshop, lock.packages, [base.tree])
+            self._run_commands(workshop, recipe.commands, [base.tree])
+            draft = Manifest(
+                kind="image",
+                name=image.name,
+                digest=recipe.digest,
+                osbase=osbase.name,
+                base=base.commit,
+                parent=before.commit if before is not None else "",
+                components=resolve_components(image, osbase, self._facts.values()).names,
+                packages=(),
+                lock=lock,
+                size=0,
+                built_at=now(),
+            )
+            return self._seal(draft, recipe.post_clean, tool, workshop, base.tree, recipe.links)
+
+    def purge(self, name: str) -> list[BuiltImage]:
+        """Remove all builds of an image. The next build takes the same packages, from the cache where it has them."""
+        for image in self.store.images():
+            if image.name == name:
+                self.cache.save_lock(image.digest, image.manifest.lock)
+        return self.store.purge(name)
+
+    # --- packages ---
+
+    def _lock(self, image: Image, osbase: Osbase, recipe: Recipe) -> PackageLock:
+        """What the build takes; all of it is in the cache."""
+        lock = self.cache.lock(recipe.digest)
+        if lock is not None and self._obtain(image, osbase, recipe, lock):
+            return lock
+        with self.fetcher(osbase, image, recipe.base) as fetcher:
+            indexes = fetcher.refresh()
+            base = self.cache.lock(recipe.base.digest)
+            if base is not None and self._in_reach(osbase, recipe.base, base):
+                self._ensure_base(osbase, recipe.base, base)
+            else:
+                base = PackageLock(base=fetcher.resolve(recipe.base.packages, b""), indexes=indexes)
+                self.cache.save_lock(recipe.base.digest, base)
+            packages = fetcher.resolve(recipe.packages, self.database(fetcher, osbase, recipe.base, base))
+            lock = PackageLock(base=base.base, packages=packages, indexes=indexes)
+            fetcher.download(self.cache, (*lock.base, *lock.packages))
+        self.cache.save_lock(recipe.digest, lock)
+        return lock
+
+    def _obtain(self, image: Image, osbase: Osbase, recipe: Recipe, lock: PackageLock) -> bool:
+        """Whether all packages of `lock` are in the cache now; those which it lacks are downloaded."""
+        packages = lock.packages if self._in_reach(osbase, recipe.base, lock) else (*lock.base, *lock.packages)
+        if not self.cache.missing(packages):
+            return True
+        try:
+            with self.fetcher(osbase, image, recipe.base) as fetcher:
+                fetcher.download(self.cache, packages)
+        except BuildError as error:
+            if self.holds.get(image.name).pinned:
+                raise BuildError(
+                    f"{image.name} is pinned, and packages of it can't be had any more: {error.message}",
+                    f"`ftos image unpin {image.name}` lets it take the present ones",
+                ) from error
+            self.progress.note(f"the packages of the last build of {image.name} are gone; newer ones are taken")
+            return False
+        return True
+
+    def _in_reach(self, osbase: Osbase, recipe: BaseRecipe, lock: PackageLock) -> bool:
+        """Whether the base tree of `lock` is in the store, or can be built from the cache."""
+        return self._find_base(osbase, recipe, lock) is not None or not self.cache.missing(lock.base)
+
+    def database(self, fetcher: Fetcher, osbase: Osbase, recipe: BaseRecipe, lock: PackageLock) -> bytes:
+        """The package database of the base tree of `lock`; if it is not built, what the newest indexes say of it."""
+        base = self._find_base(osbase, recipe, lock)
+        if base is None:
+            return fetcher.database_of(lock.base)
+        with directory(base.tree) as tree:
+            return engine(osbase.engine).database(tree)
+
+    @contextmanager
+    def fetcher(self, osbase: Osbase, image: Image | None, recipe: BaseRecipe) -> Iterator[Fetcher]:
+        """Who gets packages for `image`, or for base trees of `osbase`."""
+        self.cache.prepare()
+        request = self._sources.request(osbase, image, self.cache.indexes(recipe.digest))
+        name = image.name if image is not None else osbase.name
+        with self.workshop("fetch", name) as workshop:
+            yield engine(osbase.engine).fetcher(workshop, request)
+
+    # --- trees ---
+
+    def _find_base(self, osbase: Osbase, recipe: BaseRecipe, lock: PackageLock) -> BuiltImage | None:
+        return self.store.find("osbase", osbase.name, base_key(recipe.digest, _of_base(lock).digest))
+
+    def _ensure_base(self, osbase: Osbase, recipe: BaseRecipe, lock: PackageLock) -> BuiltImage:
+        found = self._find_base(osbase, recipe, lock)
         if found is not None:
             return found
-        with self._one_at_a_time(osbase.name):
-            found = self.store.find("osbase", osbase.name, recipe.digest)
-            return found or self._build_base(osbase, recipe)
+        with self.one_at_a_time(osbase.name):
+            found = self._find_base(osbase, recipe, lock)
+            return found or self._build_base(osbase, recipe, _of_base(lock))
 
-    def _build_base(self, osbase: Osbase, recipe: BaseRecipe) -> BuiltImage:
+    def _build_base(self, osbase: Osbase, recipe: BaseRecipe, lock: PackageLock) -> BuiltImage:
         tool = engine(osbase.engine)
-
-        def request() -> FetchRequest:
-            return FetchRequest(
-                architecture=recipe.architecture,
-                sources=self._base_sources(osbase),
-                keys=self._base_keys(osbase),
-                packages=recipe.packages,
-                base_tree=None,
+        with self.workshop("osbase", osbase.name) as workshop:
+            self.cache.lay_out(lock.base, workshop.packages)
+            tool.bootstrap(workshop, lock.base, recipe.architecture)
+            draft = Manifest(
+                kind="osbase",
+                name=osbase.name,
+                digest=recipe.digest,
+                osbase=osbase.name,
                 base="",
-                indexes=self._cache.indexes(recipe.digest),
+                components=(),
+                packages=(),
+                lock=lock,
+                size=0,
+                built_at=now(),
             )
+            return self._seal(draft, recipe.post_clean, tool, workshop, workshop.empty, ())
 
-        def install(workshop: Workshop, lock: PackageLock) -> None:
-            tool.bootstrap(workshop, lock, recipe.architecture)
+    def _run_commands(self, workshop: Workshop, commands: Sequence[Sequence[str]], layers: Sequence[Path]) -> None:
+        """What the os-components want to be done once all is installed."""
+        for command in commands:
+            workshop.stage("prepare the os-components")
+            environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LC_ALL": "C"}
+            workshop.inside(f"command {quote(command[0])}", command, layers, environment)
 
-        return self._build("osbase", osbase.name, recipe, tool, request, install)
-
-    def _build_image(self, image: Image, osbase: Osbase, recipe: Recipe) -> BuiltImage:
-        base = self._ensure_base(osbase, recipe.base)
-        base_packages = hashlib.sha256(msgspec.json.encode(base.packages)).hexdigest()
-        tool = engine(osbase.engine)
-
-        def request() -> FetchRequest:
-            extra = tuple(
-                PackageSource(repository.url, repository.suite, repository.components, (_OWN + repository.key,))
-                for repository in image.repositories
-            )
-            own_keys = {_OWN + name: content for name, content in self._image_keys(image).items()}
-            return FetchRequest(
-                architecture=recipe.base.architecture,
-                sources=(*self._base_sources(osbase), *extra),
-                keys={**self._base_keys(osbase), **own_keys},
-                packages=recipe.packages,
-                base_tree=base.tree,
-                base=base_packages,
-                indexes=self._cache.indexes(recipe.base.digest),
-            )
-
-        def install(workshop: Workshop, lock: PackageLock) -> None:
-            tool.install(workshop, lock, [base.tree])
-
-        return self._build("image", image.name, recipe, tool, request, install, base, base_packages, recipe.links)
-
-    def _build(
-        self,
-        kind: str,
-        name: str,
-        recipe: BaseRecipe | Recipe,
-        tool: Engine,
-        request: Callable[[], FetchRequest],
-        install: Callable[[Workshop, PackageLock], None],
-        base: BuiltImage | None = None,
-        base_packages: str = "",
-        links: Sequence[Link] = (),
-    ) -> BuiltImage:
-        """`request` is made only when the lock, or a file that it names, is not in the cache."""
-        self._cache.prepare()
-        log = BuildLog(self._places.cache / "logs" / f"{kind}-{name.replace('/', '-')}.log")
+    @contextmanager
+    def workshop(self, kind: str, name: str) -> Iterator[Workshop]:
+        """The place of one build, with its log. What the disk refuses meanwhile becomes a BuildError."""
+        log = BuildLog(self.places.cache / "logs" / f"{kind}-{name.replace('/', '-')}.log")
         try:
             with self.store.build_directory() as work:
-                id_base = allocate(self._places, "build")
-                workshop = Workshop(name, work, id_base, self._runner, log, self._progress)
-                lock = self._cache.lock(recipe.digest, base_packages)
-                if lock is None:
-                    lock = tool.fetch(workshop, self._cache, request())
-                    self._cache.save_lock(recipe.digest, lock)
-                self._cache.lay_out(lock.packages, workshop.packages)
-                install(workshop, lock)
-                return self._seal(kind, recipe, tool, workshop, lock, base, links)
+                id_base = allocate(self.places, "build")
+                yield Workshop(name, work, id_base, self._runner, log, self.progress)
         except OSError as error:
             what = f": {quote(error.filename)}" if error.filename else ""
             raise BuildError(f"building {name} failed: {error.strerror}{what}", f"see {quote(log.path)}") from error
@@ -177,76 +244,41 @@ class ImageBuilder:
 
     def _seal(
         self,
-        kind: str,
-        recipe: BaseRecipe | Recipe,
+        draft: Manifest,
+        post_clean: Sequence[str],
         tool: Engine,
         workshop: Workshop,
-        lock: PackageLock,
-        base: BuiltImage | None,
+        lower: Path,
         links: Sequence[Link],
     ) -> BuiltImage:
-        """Commit what the container left, together with what it was laid over."""
+        """Commit what the container left, together with `lower`, what it was laid over."""
         from ftos._native.launch import overlay_view
 
         workshop.stage("examine the files")
-        disarm(workshop.upper, self._progress.note)
+        disarm(workshop.upper, self.progress.note)
         additions = workshop.directory / "additions"
-        mount = overlay_view([str(workshop.upper), str(base.tree if base is not None else workshop.empty)])
+        mount = overlay_view([str(workshop.upper), str(lower)])
         try:
             with directory(".", mount) as view:
-                contents = examine(view, recipe.post_clean, _with_mount_point(tool.leftovers))
+                contents = examine(view, post_clean, _with_mount_point(tool.leftovers))
                 make_additions(view, additions, links)
-                packages = tool.installed(view)
+                packages = tool.installed(tool.database(view))
             skip = workshop.directory / "skip"
             skip.write_text("".join(path + "\n" for path in contents.left_out))
-            manifest = Manifest(
-                name=workshop.name,
-                digest=recipe.digest,
-                base=base.commit if base is not None else "",
-                packages=packages,
-                indexes=lock.indexes,
-                size=contents.size,
-                built_at=now(),
-            )
+            manifest = replace(draft, packages=packages, size=contents.size)
             workshop.stage("commit")
             # With the dot, since ostree opens directories without following a symlink.
             trees = [f"/proc/self/fd/{mount}/.", str(additions)]
-            return self.store.publish(kind, manifest, trees, skip, [mount], workshop.directory)
+            return self.store.publish(manifest, trees, skip, [mount], workshop.directory)
         finally:
             os.close(mount)
 
-    # --- inputs ---
+    def one_at_a_time(self, name: str) -> AbstractContextManager[None]:
+        return self.store.build_lock(name, lambda: self.progress.note(f"waiting for another build of {name}"))
 
-    def _one_at_a_time(self, name: str) -> AbstractContextManager[None]:
-        return self.store.build_lock(name, lambda: self._progress.note(f"waiting for another build of {name}"))
 
-    def _base_recipe(self, osbase: Osbase) -> BaseRecipe:
-        return base_recipe(osbase, self._facts.architecture, self._base_keys(osbase))
-
-    def _base_keys(self, osbase: Osbase) -> dict[str, bytes]:
-        beside = self._catalog.path("osbase", osbase.name).parent / "keys"
-        return {name: read_limited(beside / name, _KEY_LIMIT) for name in osbase.keys}
-
-    def _image_keys(self, image: Image) -> dict[str, bytes]:
-        if not image.repositories:
-            return {}
-        beside = self._catalog.path("image", image.name).parent
-        return {repository.key: read_limited(beside / repository.key, _KEY_LIMIT) for repository in image.repositories}
-
-    def _base_sources(self, osbase: Osbase) -> tuple[PackageSource, ...]:
-        return tuple(
-            PackageSource(self._mirror(osbase, source.mirror), source.suite, source.components, osbase.keys)
-            for source in osbase.sources
-        )
-
-    def _mirror(self, osbase: Osbase, role: str) -> str:
-        url = self._facts.mirrors.get(role)
-        if url is None:
-            raise BadInput(
-                f"no mirror is known for {quote(role)}, which {osbase.name} needs",
-                f"write its URL into host.yml, as  mirrors: {{{role}: URL}}",
-            )
-        return url
+def _of_base(lock: PackageLock) -> PackageLock:
+    return PackageLock(base=lock.base, indexes=lock.indexes)
 
 
 def _with_mount_point(leftovers: Leftovers) -> Leftovers:

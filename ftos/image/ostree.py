@@ -23,9 +23,10 @@ class Ostree:
         """Make the repository; nothing happens when there is one."""
         self._run("init", "--mode=bare")
 
-    def commit(self, trees: Sequence[str], skip: Path, subject: str, keep_fds: Sequence[int] = ()) -> str:
+    def commit(self, trees: Sequence[str], skip: Path, subject: str, body: Path, keep_fds: Sequence[int] = ()) -> str:
         """Commit the union of the directories `trees` (a later one wins), on no branch; the commit's checksum.
 
+        body: file with the text of the commit's message.
         skip: file with paths (`/a/b`, one a line) that are left out with all below; each must exist.
         keep_fds: fds which `trees` names as /proc/self/fd/N/.
         """
@@ -35,11 +36,16 @@ class Ostree:
             "--no-bindings",
             "--no-xattrs",
             f"--subject={subject}",
+            f"--body-file={body}",
             f"--skip-list={skip}",
             *(f"--tree=dir={tree}" for tree in trees),
             keep_fds=keep_fds,
         )
         return done.strip()
+
+    def body(self, commit: str) -> str:
+        """The text of the message of `commit`, which is one line."""
+        return self._run("show", commit).rstrip().rpartition("\n")[2].strip()
 
     def content_checksum(self, commit: str) -> str:
         """Equal for equal trees, whenever they were committed."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Packages on their way: the lock (exactly which ones a build takes), and the cache of their files.
+"""Packages on their way: the newest lock of each recipe, and the cache of package files.
 
-    places.cache/packages/<sha256>          a package file; root's own, its content verified against the signed index
-    places.cache/locks/<digest>.json        the lock of a base tree or an image, by recipe digest
+    places.cache/packages/<scheme>-<hex>    a package file; root's own, named by the checksum that it was verified with
+    places.cache/locks/<digest>.json        what the next build takes: of a base tree or an image, by recipe digest
     places.cache/indexes/<digest>/          signed package indexes, the newest of each, by base recipe digest
 
 With a lock and its files, a build needs no network. Purging an image touches none of this.
@@ -13,41 +13,18 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
 from ftos.errors import NotFound
 from ftos.host.files import read_limited, write_atomically
 from ftos.host.places import Places
 from ftos.host.trees import copy_verified
+from ftos.image.manifest import LockedPackage, PackageLock
 
 _LOCK_LIMIT = 16 << 20
-
-
-class LockedPackage(Struct, frozen=True, kw_only=True):
-    """One package file, as the signed index describes it."""
-
-    name: str
-    version: str
-    architecture: str
-    file: str
-    """File name under which the package manager knows it."""
-    size: int
-    sha256: str
-    url: str
-
-
-class PackageLock(Struct, frozen=True, kw_only=True):
-    """What one build installs."""
-
-    base: str
-    """Digest of the package list of the base tree that it was resolved against; "" for a base tree itself."""
-    packages: tuple[LockedPackage, ...]
-    indexes: dict[str, str]
-    """Name of a signed index → SHA-256 of it."""
 
 
 class PackageCache:
@@ -62,28 +39,31 @@ class PackageCache:
         for directory in (self._packages, self._locks, self._indexes):
             directory.mkdir(parents=True, exist_ok=True)
 
-    def lock(self, digest: str, base: str) -> PackageLock | None:
-        """The lock of recipe `digest`, if it fits the base tree and every file of it is here."""
+    def lock(self, digest: str) -> PackageLock | None:
+        """The newest lock of recipe `digest`; None when there is none that can be read."""
         try:
-            lock = msgspec.json.decode(read_limited(self._locks / f"{digest}.json", _LOCK_LIMIT), type=PackageLock)
+            return msgspec.json.decode(read_limited(self._locks / f"{digest}.json", _LOCK_LIMIT), type=PackageLock)
         except (NotFound, msgspec.DecodeError):
             return None
-        return lock if lock.base == base and not self.missing(lock.packages) else None
 
     def save_lock(self, digest: str, lock: PackageLock) -> None:
+        self.prepare()
         write_atomically(self._locks / f"{digest}.json", msgspec.json.format(msgspec.json.encode(lock)) + b"\n")
 
     def missing(self, packages: Iterable[LockedPackage]) -> list[LockedPackage]:
-        return [package for package in packages if not (self._packages / package.sha256).is_file()]
+        return [package for package in packages if not self._path(package).is_file()]
 
-    def add(self, source: int, package: LockedPackage) -> None:
-        """Take the file of `package` out of the directory fd `source`. Raises BuildError unless its hash is right."""
-        copy_verified(source, package.file, self._packages / package.sha256, package.sha256)
+    def add(self, source: int, package: LockedPackage, verify: Callable[[int], bool] | None = None) -> None:
+        """Take the file of `package` out of the directory fd `source`.
+
+        Raises BuildError unless its SHA-256 is right, or, for another checksum, `verify` says so of an fd of the copy.
+        """
+        copy_verified(source, package.file, self._path(package), verify or package.checksum.removeprefix("sha256:"))
 
     def lay_out(self, packages: Iterable[LockedPackage], directory: Path) -> None:
         """Give the files of `packages` their names in `directory`, without a copy where that can be."""
         for package in packages:
-            source, target = self._packages / package.sha256, directory / package.file
+            source, target = self._path(package), directory / package.file
             try:
                 os.link(source, target)
             except OSError as error:
@@ -94,5 +74,19 @@ class PackageCache:
     def indexes(self, digest: str) -> Path:
         """Directory of the indexes of a base recipe; made when there is none."""
         directory = self._indexes / digest
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         return directory
+
+    def keep_only(self, digests: Collection[str], packages: Iterable[LockedPackage]) -> int:
+        """Remove the locks of other recipes and the files of other packages; bytes that this freed."""
+        kept = {self._path(package).name for package in packages}
+        freed = 0
+        for directory, names in ((self._locks, {f"{digest}.json" for digest in digests}), (self._packages, kept)):
+            for file in directory.glob("*"):
+                if file.name not in names:
+                    freed += file.stat().st_size
+                    file.unlink()
+        return freed
+
+    def _path(self, package: LockedPackage) -> Path:
+        return self._packages / package.checksum.replace(":", "-")

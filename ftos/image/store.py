@@ -3,10 +3,12 @@
 
     places.store/                       mode 0700: files below have ids of containers, only root comes near them
       lock                              flock: held by who changes refs or removes anything
+      building                          flock: shared by builds; alone by who removes base trees or packages
       repo/                             ostree repository, mode bare; ids on disk are foreign (2147352576 + id inside)
-        refs/heads/image/<name>/<recipe digest>
-        refs/heads/osbase/<distro>/<release>/<recipe digest>
-      manifests/<commit>.json           what is in it: packages, indexes, size, time
+        refs/heads/image/<name>/<recipe digest>     the image as it is launched
+        refs/heads/former/<name>/<recipe digest>    what it was before the last update or rollback
+        refs/heads/osbase/<distro>/<release>/<key>  a base tree; never another one under the same key
+      manifests/<commit>.json           what is in it: packages, lock, size, time; kept of former commits too
       trees/<commit>/                   its files, hardlinked to those of repo/: what launches mount, read-only
       builds/<random>/                  work of a running build, which holds an flock on builds/<random>/lock
       builds/<name>.lock                flock: one build of one image or osbase at a time
@@ -14,16 +16,18 @@
 A build is published in this order: objects of the commit, manifest, tree (under a temporary name, then renamed), ref.
 The ref is what makes it exist, so that after a crash at any moment there is the old state or the new one, and
 leftovers, which the next build removes. Refs are read as the plain files they are, since every launch looks for one;
-all else about the repository is done by the ostree command.
+all else about the repository is done by the ostree command. The manifest is also the body of the commit, so that it
+goes with the image to another store.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,95 +38,110 @@ from ftos.errors import FtosError, NotFound, quote
 from ftos.host.files import read_limited, write_atomically
 from ftos.host.places import Places
 from ftos.host.trees import directory, remove_tree
+from ftos.image.manifest import InstalledPackage, Manifest
 from ftos.image.ostree import Ostree
 
-_MANIFEST_LIMIT = 16 << 20
+MANIFEST_LIMIT = 64 << 20
+HISTORY = 20
+"""Manifests that are kept of one image."""
 InUse = Callable[[], Collection[str]]
 """Commits whose trees are mounted in running containers."""
 
 
-class InstalledPackage(Struct, frozen=True, kw_only=True):
-    name: str
-    version: str
-    architecture: str
-
-
-class Manifest(Struct, frozen=True, kw_only=True):
-    """What is known of one commit."""
-
-    name: str
-    """Of the image or osbase."""
-    digest: str
-    """Of the recipe."""
-    base: str
-    """Commit of the base tree; "" for a base tree."""
-    packages: tuple[InstalledPackage, ...]
-    """All that is installed, those of the base tree included; by name."""
-    indexes: dict[str, str]
-    """Name of a signed package index → SHA-256 of it."""
-    size: int
-    """Bytes of all files, each counted once. Trees share equal files, so the disk may hold less."""
-    built_at: str
-    """UTC, as 2026-01-31T12:00:00Z."""
-
-
 class BuiltImage(Struct, frozen=True, kw_only=True):
-    """An image in the store."""
+    """An image, or a base tree, in the store."""
 
-    name: str
-    digest: str
     commit: str
     tree: Path
-    packages: tuple[InstalledPackage, ...]
-    size: int
-    built_at: str
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        return self.manifest.name
+
+    @property
+    def digest(self) -> str:
+        return self.manifest.digest
+
+    @property
+    def packages(self) -> tuple[InstalledPackage, ...]:
+        return self.manifest.packages
+
+    @property
+    def size(self) -> int:
+        return self.manifest.size
+
+    @property
+    def built_at(self) -> str:
+        return self.manifest.built_at
 
 
 class Store:
     """See the module. Raises FtosError when a file of the store can't be read."""
 
     def __init__(self, places: Places, in_use: InUse) -> None:
-        self._root = places.store
-        self._in_use = in_use
-        self._repository = self._root / "repo"
-        self._ostree = Ostree(self._repository)
+        self.root = places.store
+        self.in_use = in_use
+        self.repository = self.root / "repo"
+        self.ostree = Ostree(self.repository)
 
     # --- reading ---
 
     def find(self, kind: str, name: str, digest: str) -> BuiltImage | None:
-        """The newest commit of a recipe, or None. `kind` is `image` or `osbase`."""
+        """The commit that a ref names; None when there is none, or when it is not whole and must be built again.
+
+        `kind` is `image`, `former` or `osbase`.
+        """
         commit = self._read_ref(f"{kind}/{name}/{digest}")
-        return self._built(commit) if commit is not None and (self._root / "trees" / commit).is_dir() else None
+        if commit is None or not self.tree(commit).is_dir():
+            return None
+        try:
+            return self.built(commit)
+        except FtosError:
+            return None
 
     def images(self) -> list[BuiltImage]:
-        """All images, by name; of one name, the newest first."""
-        found = [self._built(commit) for ref, commit in self._refs().items() if ref.startswith("image/")]
+        """All images as they are launched, by name; of one name, the newest first."""
+        found = [self.built(commit) for ref, commit in self.refs().items() if ref.startswith("image/")]
         found.sort(key=lambda image: image.built_at, reverse=True)
         return sorted(found, key=lambda image: image.name)
 
+    def refs(self) -> dict[str, str]:
+        """All refs → commit."""
+        heads = self.repository / "refs/heads"
+        names = (str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file())
+        found = {name: self._read_ref(name) for name in sorted(names)}
+        return {name: commit for name, commit in found.items() if commit is not None}
+
+    def built(self, commit: str) -> BuiltImage:
+        """Raises NotFound when nothing is known of `commit`."""
+        return BuiltImage(commit=commit, tree=self.tree(commit), manifest=self.manifest(commit))
+
     def tree(self, commit: str) -> Path:
-        """Directory of the files of `commit`. Raises NotFound when the store has no such commit any more."""
-        path = self._root / "trees" / commit
-        if not path.is_dir():
-            raise NotFound(f"the store has no tree {quote(commit)}", "the image was purged or never built")
-        return path
+        """Directory of the files of `commit`."""
+        return self.root / "trees" / commit
 
     def manifest(self, commit: str) -> Manifest:
-        path = self._root / "manifests" / f"{commit}.json"
+        """Raises NotFound when there is none, FtosError when it can't be read."""
+        path = self._manifest_path(commit)
         try:
-            return msgspec.json.decode(read_limited(path, _MANIFEST_LIMIT), type=Manifest)
+            return msgspec.json.decode(read_limited(path, MANIFEST_LIMIT), type=Manifest)
         except msgspec.DecodeError as error:
-            raise FtosError(f"{quote(path)} is damaged: {error}", "purge the image; it is built again") from error
+            raise FtosError(f"{quote(path)} is damaged: {error}", "`ftos image repair` makes it again") from error
 
-    def check(self) -> None:
-        """Raises FtosError when an object of the repository is damaged or missing."""
-        self._ostree.check()
+    def history(self, name: str) -> list[tuple[str, Manifest]]:
+        """Commits of image `name` with their manifests, newest first; their files may be gone."""
+        tips = (tip for ref, tip in self.refs().items() if ref.startswith((f"image/{name}/", f"former/{name}/")))
+        found: dict[str, Manifest] = {}
+        for line in sorted(map(self._line, tips), key=len, reverse=True):
+            found.update({commit: manifest for commit, manifest in line.items() if commit not in found})
+        return sorted(found.items(), key=lambda item: item[1].built_at, reverse=True)
 
     @contextmanager
     def reading(self) -> Iterator[None]:
         """While it holds, the store does not change: for a launch, until its record names its tree."""
         self._prepare()
-        fd = os.open(self._root / "lock", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(self.root / "lock", os.O_RDWR | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_SH)
             yield
@@ -130,6 +149,32 @@ class Store:
             os.close(fd)
 
     # --- changing ---
+
+    @contextmanager
+    def building(self) -> Iterator[None]:
+        """While it holds, base trees and cached packages stay, whether anything names them yet or not."""
+        self._prepare()
+        fd = os.open(self.root / "building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(fd)
+
+    @contextmanager
+    def nobody_building(self) -> Iterator[bool]:
+        """Whether no build is under way; if so, none begins while it holds."""
+        self._prepare()
+        fd = os.open(self.root / "building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+        finally:
+            os.close(fd)
 
     @contextmanager
     def build_lock(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
@@ -143,8 +188,9 @@ class Store:
         """A new empty directory for one build, removed at the end; leftovers of dead ones are removed first."""
         builds = self._prepare()
         path = builds / secrets.token_hex(8)
-        with self._locked():
-            self._clean_up()
+        with self.changing():
+            if self._remove_dead_builds():
+                self.clean_up()
             path.mkdir(mode=0o700)
             lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -155,100 +201,152 @@ class Store:
             os.close(lock)
 
     def publish(
-        self, kind: str, manifest: Manifest, trees: Sequence[str], skip: Path, keep_fds: Sequence[int], work: Path
+        self, manifest: Manifest, trees: Sequence[str], skip: Path, keep_fds: Sequence[int], work: Path
     ) -> BuiltImage:
-        """Make the union of `trees` the newest commit of the branch of `manifest`'s recipe.
+        """Commit the union of `trees`, and let the ref of `manifest` name it; `ref_of` says which that is.
 
         trees, skip, keep_fds: as `Ostree.commit` has them. work: the directory of the build.
         """
-        ref = f"{kind}/{manifest.name}/{manifest.digest}"
-        with self._locked():
-            commit = self._ostree.commit(trees, skip, f"{manifest.name} {manifest.built_at}", keep_fds)
-            write_atomically(self._root / "manifests" / f"{commit}.json", msgspec.json.encode(manifest), 0o600)
-            tree = self._root / "trees" / commit
-            if not tree.exists():
-                self._ostree.check_out(commit, work / "tree")
-                (work / "tree").rename(tree)
-                _sync(tree.parent)
-            self._ostree.set_ref(ref, commit)
-            return self._built(commit)
+        body = work / "manifest"
+        body.write_bytes(msgspec.json.encode(manifest))
+        with self.changing():
+            try:
+                subject = f"{manifest.name} {manifest.built_at}"
+                commit = self.ostree.commit(trees, skip, subject, body, keep_fds)
+                return self.enter(commit, manifest, work)
+            except BaseException:
+                with suppress(FtosError, OSError):
+                    self.clean_up()
+                raise
 
-    def purge(self, name: str) -> list[str]:
-        """Remove all of image `name` from the store; the commits that were removed, [] when there was none.
+    def enter(self, commit: str, manifest: Manifest, work: Path) -> BuiltImage:
+        """Let the ref of `manifest` name `commit`, whose objects are here. Called while `changing`."""
+        ref = ref_of(manifest)
+        write_atomically(self._manifest_path(commit), msgspec.json.encode(manifest), 0o600)
+        if not self.tree(commit).exists():
+            self.ostree.check_out(commit, work / "tree")
+            (work / "tree").rename(self.tree(commit))
+            _sync(self.root / "trees")
+        before = self._read_ref(ref)
+        if manifest.kind == "image" and before not in (None, commit):
+            self.ostree.set_ref("former/" + ref.removeprefix("image/"), str(before))
+        self.ostree.set_ref(ref, commit)
+        return self.built(commit)
 
-        The tree of a running container stays until a later clean-up. Base trees, package cache and data are not
-        touched.
+    def swap(self, name: str, digest: str) -> BuiltImage:
+        """Let an image be what it was before, and the other way round. Raises NotFound when it was nothing before."""
+        ref = f"{name}/{digest}"
+        with self.changing():
+            now, before = self._read_ref(f"image/{ref}"), self.find("former", name, digest)
+            if before is None or now is None:
+                raise NotFound(f"there is no former build of {name}")
+            # In this order: a crash between the two loses the newer one, which is no state that somebody asked for.
+            self.ostree.set_ref(f"image/{ref}", before.commit)
+            self.ostree.set_ref(f"former/{ref}", now)
+        return before
+
+    def remove(self, refs: Iterable[str]) -> None:
+        """Remove `refs`, and what nothing names then.
+
+        The tree of a running container stays until a later clean-up. Package cache and data are not touched.
         """
         self._prepare()
-        with self._locked():
-            gone = {ref: commit for ref, commit in self._refs().items() if ref.startswith(f"image/{name}/")}
-            for ref in gone:
-                self._ostree.delete_ref(ref)
-            if gone:
-                self._clean_up()
-        return list(gone.values())
+        with self.changing():
+            known = self.refs()
+            for ref in refs:
+                if ref in known:
+                    self.ostree.delete_ref(ref)
+            self.clean_up()
+
+    def purge(self, name: str) -> list[BuiltImage]:
+        """Remove all builds of image `name`; what was launched of it so far, [] when there was none."""
+        gone = {
+            ref: commit for ref, commit in self.refs().items() if ref.startswith((f"image/{name}/", f"former/{name}/"))
+        }
+        images = [self.built(commit) for ref, commit in gone.items() if ref.startswith("image/")]
+        if gone:
+            self.remove(gone)
+        return images
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """The lock of who changes the store. The ostree commands of this process keep it too, should we be killed."""
+        self._prepare()
+        with _flock(self.root / "lock") as lock:
+            self.ostree.lock = lock
+            try:
+                yield
+            finally:
+                self.ostree.lock = None
+
+    def clean_up(self) -> None:
+        """Remove what no ref names and nothing runs on: trees, manifests, objects. Called while `changing`."""
+        self._remove_dead_builds()
+        refs = self.refs()
+        kept = {*refs.values(), *self.in_use()}
+        for tree in (self.root / "trees").iterdir():
+            if tree.name not in kept:
+                _remove(tree)
+        for ref, commit in refs.items():
+            if not ref.startswith("osbase/"):
+                kept.update(self._line(commit))
+        for manifest in (self.root / "manifests").iterdir():
+            if manifest.stem not in kept:
+                manifest.unlink()
+        self.ostree.prune()
 
     # --- inside ---
 
     def _prepare(self) -> Path:
         """Make the store if there is none; its directory of builds."""
-        builds = self._root / "builds"
-        if not (self._repository / "refs").is_dir() or not builds.is_dir():
-            self._root.mkdir(parents=True, exist_ok=True)
-            self._root.chmod(0o700)
+        builds = self.root / "builds"
+        if not (self.repository / "refs").is_dir() or not builds.is_dir():
+            self.root.mkdir(parents=True, exist_ok=True)
+            self.root.chmod(0o700)
             for name in ("manifests", "trees", "builds"):
-                (self._root / name).mkdir(exist_ok=True)
-            with self._locked():
-                self._ostree.initialise()
+                (self.root / name).mkdir(exist_ok=True)
+            with _flock(self.root / "lock"):
+                self.ostree.initialise()
         return builds
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        with _flock(self._root / "lock") as lock:
-            self._ostree.lock = lock
+    def _remove_dead_builds(self) -> bool:
+        """Whether there were some."""
+        dead = [build for build in (self.root / "builds").iterdir() if build.is_dir() and not _is_alive(build)]
+        for build in dead:
+            _remove(build)
+        return bool(dead)
+
+    def _line(self, commit: str) -> dict[str, Manifest]:
+        """The manifests of `commit` and those before it, as far as they are here."""
+        found: dict[str, Manifest] = {}
+        while commit and commit not in found and len(found) < HISTORY:
             try:
-                yield
-            finally:
-                self._ostree.lock = None
-
-    def _clean_up(self) -> None:
-        """Remove what dead builds and removed refs left. The lock is held."""
-        for build in (self._root / "builds").iterdir():
-            if build.is_dir() and not _is_alive(build):
-                _remove(build)
-        kept = {*self._refs().values(), *self._in_use()}
-        for tree in (self._root / "trees").iterdir():
-            if tree.name not in kept:
-                _remove(tree)
-        for manifest in (self._root / "manifests").iterdir():
-            if manifest.stem not in kept:
-                manifest.unlink()
-        self._ostree.prune()
-
-    def _refs(self) -> dict[str, str]:
-        """All branches → commit."""
-        heads = self._repository / "refs/heads"
-        names = (str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file())
-        found = {name: self._read_ref(name) for name in sorted(names)}
-        return {name: commit for name, commit in found.items() if commit is not None}
+                found[commit] = self.manifest(commit)
+            except FtosError:
+                break
+            commit = found[commit].parent
+        return found
 
     def _read_ref(self, ref: str) -> str | None:
         try:
-            return read_limited(self._repository / "refs/heads" / ref, 65).decode("ascii").strip()
+            return read_limited(self.repository / "refs/heads" / ref, 65).decode("ascii").strip()
         except NotFound:
             return None
 
-    def _built(self, commit: str) -> BuiltImage:
-        manifest = self.manifest(commit)
-        return BuiltImage(
-            name=manifest.name,
-            digest=manifest.digest,
-            commit=commit,
-            tree=self._root / "trees" / commit,
-            packages=manifest.packages,
-            size=manifest.size,
-            built_at=manifest.built_at,
-        )
+    def _manifest_path(self, commit: str) -> Path:
+        return self.root / "manifests" / f"{commit}.json"
+
+
+def ref_of(manifest: Manifest) -> str:
+    """The ref of an image or of a base tree."""
+    if manifest.kind == "image":
+        return f"image/{manifest.name}/{manifest.digest}"
+    return f"osbase/{manifest.name}/{base_key(manifest.digest, manifest.lock.digest)}"
+
+
+def base_key(recipe: str, lock: str) -> str:
+    """What decides a base tree: 64 hex digits, made of the digests of recipe and lock."""
+    return hashlib.sha256(f"{recipe} {lock}".encode()).hexdigest()
 
 
 def now() -> str:

@@ -136,8 +136,10 @@ class LocalRepository:
             ["dpkg-deb", "--root-owner-group", "-b", str(tree), str(target)], capture_output=True, check=True
         )
 
-    def publish(self, date: str = "Sat, 01 Aug 2026 00:00:00 UTC") -> None:
-        """Make and sign the indexes, as of `date`."""
+    def publish(
+        self, date: str = "Sat, 01 Aug 2026 00:00:00 UTC", words: str = "Origin: Test\nCodename: local"
+    ) -> None:
+        """Make and sign the indexes, as of `date`; `words` say whose they are."""
         index = b""
         for file in sorted((self.directory / "pool").iterdir()):
             control = subprocess.run(["dpkg-deb", "-f", str(file)], capture_output=True, check=True).stdout
@@ -152,8 +154,7 @@ class LocalRepository:
             sums += f" {hashlib.sha256(content).hexdigest()} {len(content)} main/binary-amd64/{name}\n"
         release = suite / "Release"
         release.write_text(
-            f"Origin: Test\nLabel: Test\nSuite: local\nCodename: local\nArchitectures: amd64\nComponents: main\n"
-            f"Date: {date}\nSHA256:\n{sums}"
+            f"{words}\nLabel: Test\nSuite: local\nArchitectures: amd64\nComponents: main\nDate: {date}\nSHA256:\n{sums}"
         )
         (suite / "InRelease").unlink(missing_ok=True)
         self._gpg("--output", str(suite / "InRelease"), "--clearsign", str(release))

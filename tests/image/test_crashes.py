@@ -56,7 +56,7 @@ def kill_at(checkout: Path, places: Places, name: str, stages: tuple[str, ...]) 
     for stage in stages:
         before = state(places)
         assert child(checkout, places, name, stage).wait(200) == -signal.SIGKILL, stage
-        builder(places).store.check()
+        builder(places).store.ostree.check()
         assert builder(places).find(image(name, packages=("nano",))) is None
         assert state(places).items() >= before.items()
         assert_nothing_runs()
@@ -71,7 +71,7 @@ def test_kill_9_at_each_stage_of_a_whole_build_from_the_cache(checkout: Path, sh
     kill_at(checkout, places, "twice", tuple(f"debian/trixie: {stage}" for stage in base))
     kill_at(checkout, places, "twice", tuple(f"twice: {stage}" for stage in own))
     built = builder(places).ensure(wanted)
-    builder(places).store.check()
+    builder(places).store.ostree.check()
     assert built.packages == expected.packages
     assert left_builds(places) == []
     commits = {content.strip() for content in state(places).values()}
@@ -105,10 +105,10 @@ def test_kill_9_at_random_moments(checkout: Path, shared: Places) -> None:
         assert state(shared).items() >= before.items(), f"seed {seed}"
         # The next one waits for what the killed one had begun, cleans up, and leaves a sound store.
         built = builder(shared).ensure(wanted)
-        builder(shared).store.check()
+        builder(shared).store.ostree.check()
         assert (built.tree / "usr/bin/nano").is_file()
         builder(shared).store.purge("killed")
-        builder(shared).store.check()
+        builder(shared).store.ostree.check()
         assert left_builds(shared) == []  # only now: one killed after it had published leaves nothing to build
     assert_nothing_runs()
 
@@ -139,7 +139,7 @@ def test_ctrl_c_leaves_the_store_as_it_was_and_no_directory(shared: Places, stag
     assert state(shared) == before
     assert left_builds(shared) == []
     assert_nothing_runs()
-    builder(shared).store.check()
+    builder(shared).store.ostree.check()
     assert builder(shared).ensure(image("interrupted", packages=("nano",)))
 
 

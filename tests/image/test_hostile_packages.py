@@ -42,7 +42,7 @@ def undamaged(shared: Places) -> Iterator[None]:
     before = builder(shared).store.images()
     yield
     assert builder(shared).store.images() == before
-    builder(shared).store.check()
+    builder(shared).store.ostree.check()
     assert [path for path in (shared.store / "builds").iterdir() if path.is_dir()] == []
 
 
@@ -100,7 +100,7 @@ def test_setuid_capabilities_and_special_files_do_not_arrive(shared: Places, rep
     assert not (built.tree / "usr/share/common-licenses/BSD").exists()
     assert (built.tree / "usr/share/common-licenses/GPL-3").exists()
     assert [path.name for path in (built.tree / "usr/share/pam").iterdir()] == ["only"]
-    builder(shared).store.check()
+    builder(shared).store.ostree.check()
 
 
 def test_a_script_has_no_network_and_sees_nothing_of_the_host(shared: Places, repository: LocalRepository) -> None:

@@ -69,7 +69,7 @@ def test_an_image_has_its_packages_and_nothing_dangerous(shared: Places, osbase:
         assert progress.stages[-1] == f"{name}: commit"
         assert any(0 < done <= total and what == "nano" for done, total, what in progress.updates)
     store = builder(shared).store
-    store.check()
+    store.ostree.check()
     assert built in store.images()
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from ftos.errors import Unsupported, quote
-from ftos.image.packages import LockedPackage
-from ftos.image.store import InstalledPackage
+from ftos.image.manifest import InstalledPackage, LockedPackage
 
 CONFIG = "/ftos/config"
 """Where the fetching container finds what root gave it."""
@@ -44,6 +44,16 @@ _URI = re.compile(
     rb" (?P<size>[0-9]{1,15}) SHA256:(?P<sha256>[0-9a-f]{64})"
 )
 _INSTALLED = re.compile(rb"status: ([a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)? ?: installed")
+INDEX_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@%+~-]{0,250}")
+"""Names of index files which are taken."""
+DISTROS = {
+    "debian": "buster bullseye bookworm trixie forky duke sid experimental",
+    "devuan": "beowulf chimaera daedalus excalibur freia ceres",
+    "kali": "kali",
+    "raspbian": "",
+    "ubuntu": "bionic focal jammy noble plucky questing resolute",
+}
+"""What a repository calls its distro (`Origin:`), in lower case → the names of its releases."""
 _DATE = re.compile(rb"^Date: ([A-Za-z0-9,:+ -]{10,60})$", re.MULTILINE)
 _GET = re.compile(rb"Get:([0-9]{1,9}) \S+/([a-z0-9][a-z0-9+.-]+)_[^\s/]+\.deb ")
 _TRANSPORT = re.compile(r'Acquire::(?:https?|ftp)::(?!Proxy-Auto-Detect)[A-Za-z0-9:.*-]+ "[^"\x00-\x1f]*";')
@@ -121,7 +131,7 @@ def parse_uri(line: bytes) -> LockedPackage | None:
         architecture=text["arch"],
         file=text["file"],
         size=int(text["size"]),
-        sha256=text["sha256"],
+        checksum="sha256:" + text["sha256"],
         url=text["url"],
     )
 
@@ -136,6 +146,59 @@ def parse_installed(line: bytes) -> str | None:
     """The package that dpkg's status line reports as installed; None for any other line."""
     match = _INSTALLED.fullmatch(line.rstrip())
     return match[1].decode("ascii", "replace") if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What a signed Release file says of its repository."""
+
+    url: str
+    suite: str
+    """As the source names it."""
+    origin: str
+    codename: str
+
+    def is_of(self, url: str, suite: str) -> bool:
+        """Whether it is the one of a source."""
+        url = "copy:" + local_directory(url) if url.startswith("file:///") else url
+        return self.url.rstrip("/") == url.rstrip("/") and self.suite == suite
+
+
+def parse_release(line: bytes) -> Release | None:
+    """A line `URL|suite|origin|codename|...` of `apt-get indextargets`; None for any other line."""
+    fields = line.decode(errors="replace").split("|")
+    return Release(*fields[:4]) if len(fields) == 5 else None
+
+
+def foreign_release(osbase: str, release: Release) -> str | None:
+    """What a repository belongs to, if that is not the distro and release of `osbase`; None when it may fit.
+
+    Debian's own must be of this very release. Somebody else's may call itself as it likes, but not by the name of
+    another release of Debian or of a distro derived from it.
+    """
+    distro, _, own = osbase.partition("/")
+    origin = release.origin.lower()
+    if origin in DISTROS and origin != distro:
+        return f"{release.origin} {release.codename}".rstrip()
+    names = {release.codename.partition("-")[0].partition("/")[0], release.suite.partition("-")[0].partition("/")[0]}
+    known = {name: who for who, releases in DISTROS.items() for name in releases.split()}
+    for name in sorted(names - {own}):
+        if name in known:
+            return f"{known[name].capitalize()} {name}"
+    if origin == distro and own not in names:
+        return f"{release.origin} {release.codename}"
+    return None
+
+
+def as_status(stanzas: bytes) -> bytes:
+    """Stanzas of a package index as dpkg's list of installed packages; each package once, the first of it."""
+    found: dict[tuple[bytes, bytes], bytes] = {}
+    for stanza in stanzas.strip().split(b"\n\n"):
+        fields = dict(line.split(b": ", 1) for line in stanza.split(b"\n") if b": " in line and line[:1] not in b" \t")
+        key = fields.get(b"Package", b""), fields.get(b"Architecture", b"")
+        if key[0]:
+            found.setdefault(key, stanza + b"\nStatus: install ok installed\n")
+    return b"\n".join(found.values())
 
 
 def parse_date(release: bytes) -> datetime | None:
@@ -163,6 +226,7 @@ def parse_status(text: str) -> tuple[InstalledPackage, ...]:
                     name=fields.get("Package", ""),
                     version=fields.get("Version", ""),
                     architecture=fields.get("Architecture", ""),
+                    source=fields.get("Source", fields.get("Package", "")).partition(" ")[0],
                 )
             )
     return tuple(sorted(found, key=lambda package: (package.name, package.architecture)))

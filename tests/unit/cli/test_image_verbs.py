@@ -13,7 +13,7 @@ from ftos.cli.building import builder
 from ftos.cli.context import App
 from ftos.cli.progress import LineProgress
 from ftos.host.facts import gather
-from ftos.image.store import InstalledPackage, Manifest
+from ftos.image.manifest import InstalledPackage, Manifest, PackageLock
 from tests.unit.cli.conftest import NOTES, Run
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the store belongs to root")
@@ -25,11 +25,14 @@ def built(root: Path) -> str:
     app = App(None)
     images = builder(app, gather(app.catalog.host()), LineProgress())
     manifest = Manifest(
+        kind="image",
         name="notes",
+        osbase="debian/trixie",
+        components=(),
+        lock=PackageLock(base=(), indexes={}),
         digest=images.recipe(app.catalog.image("notes")).digest,
         base="",
         packages=(InstalledPackage(name="nano", version="8.4-1", architecture="amd64"),),
-        indexes={},
         size=1468006,
         built_at="2026-01-31T12:00:00Z",
     )
@@ -37,7 +40,7 @@ def built(root: Path) -> str:
         (work / "files").mkdir()
         (work / "files/hello").write_text("hello\n")
         (work / "skip").write_text("")
-        return images.store.publish("image", manifest, [str(work / "files")], work / "skip", [], work).commit
+        return images.store.publish(manifest, [str(work / "files")], work / "skip", [], work).commit
 
 
 def test_list_shows_built_and_not_built_images_and_their_users(ftos: Run, built: str, root: Path) -> None:

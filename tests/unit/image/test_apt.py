@@ -12,7 +12,7 @@ import pytest
 from ftos.errors import BuildError, Unsupported
 from ftos.host.trees import directory
 from ftos.image.engines import engine
-from ftos.image.engines.apt import keep_indexes
+from ftos.image.engines.apt_fetch import keep_indexes
 
 OLD = b"Origin: D\nDate: Sat, 01 Aug 2026 00:00:00 UTC\n"
 NEW = b"Origin: D\nDate: Sun, 02 Aug 2026 00:00:00 UTC\n"
@@ -78,6 +78,6 @@ def test_an_index_that_is_a_symlink_is_refused(lists: Path, known: Path) -> None
 
 
 def test_an_unknown_engine_is_unsupported() -> None:
-    with pytest.raises(Unsupported, match="can't build with apk") as caught:
-        engine("apk")
-    assert caught.value.hint == "it has: apt"
+    with pytest.raises(Unsupported, match="can't build with 'pacman'") as caught:
+        engine("pacman")
+    assert caught.value.hint == "it has: apk, apt"

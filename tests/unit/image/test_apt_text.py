@@ -13,19 +13,23 @@ import pytest
 
 from ftos.errors import Unsupported
 from ftos.image.engines.apt_text import (
+    Release,
     apt_configuration,
+    as_status,
     debian_architecture,
+    foreign_release,
     local_directory,
     merged_directories,
     parse_date,
     parse_get,
     parse_installed,
+    parse_release,
     parse_status,
     parse_uri,
     source_line,
     transport_settings,
 )
-from ftos.image.store import InstalledPackage
+from ftos.image.manifest import InstalledPackage
 
 SHA = "c7e957360dff89675b491e501b00047cf750695178cabab167c92fc260d358ec"
 URI = f"'http://m.invalid/p/libx_1%3a2.0%7erc1_amd64.deb' libx_1%3a2.0~rc1_amd64.deb 340 SHA256:{SHA}"
@@ -35,7 +39,7 @@ def test_a_line_of_print_uris_becomes_a_locked_package() -> None:
     package = parse_uri(URI.encode())
     assert package is not None
     assert (package.name, package.version, package.architecture) == ("libx", "1:2.0~rc1", "amd64")
-    assert (package.file, package.size, package.sha256) == ("libx_1%3a2.0~rc1_amd64.deb", 340, SHA)
+    assert (package.file, package.size, package.checksum) == ("libx_1%3a2.0~rc1_amd64.deb", 340, f"sha256:{SHA}")
     assert package.url == "http://m.invalid/p/libx_1%3a2.0%7erc1_amd64.deb"
 
 
@@ -67,14 +71,14 @@ def test_progress_of_downloads_and_installs_is_recognised() -> None:
 
 def test_only_installed_packages_are_listed_by_name() -> None:
     text = (
-        "Package: zlib\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2-3\n"
+        "Package: zlib\nStatus: install ok installed\nSource: zlib-src (1:2)\nArchitecture: amd64\nVersion: 1:2-3\n"
         "Description: x\n Package: fake\n"
         "\nPackage: gone\nStatus: deinstall ok config-files\nArchitecture: all\nVersion: 1\n"
         "\nPackage: abc\nStatus: install ok installed\nArchitecture: all\nVersion: 7\n\n"
     )
     assert parse_status(text) == (
-        InstalledPackage(name="abc", version="7", architecture="all"),
-        InstalledPackage(name="zlib", version="1:2-3", architecture="amd64"),
+        InstalledPackage(name="abc", version="7", architecture="all", source="abc"),
+        InstalledPackage(name="zlib", version="1:2-3", architecture="amd64", source="zlib-src"),
     )
     assert parse_status("") == ()
 
@@ -138,3 +142,45 @@ def test_apt_reads_the_configuration_as_it_is_meant(tmp_path: Path) -> None:
     } <= lines
     host_only = [line for line in lines if '"/etc' in line or '"/var' in line]
     assert host_only == []
+
+
+def release(origin: str, codename: str, suite: str = "./") -> Release:
+    return Release("https://x.invalid/", suite, origin, codename)
+
+
+@pytest.mark.parametrize(
+    ("made", "belongs_to"),
+    [
+        (release("Debian", "bookworm", "bookworm-updates"), "Debian bookworm"),
+        (release("Debian", "sid", "sid"), "Debian sid"),
+        (release("Debian", "future", "future"), "Debian future"),
+        (release("Ubuntu", "noble"), "Ubuntu noble"),
+        (release("Somebody", "jammy"), "Ubuntu jammy"),
+        (release("Somebody", "bookworm-tools"), "Debian bookworm"),
+        (release("Somebody", "", "bullseye"), "Debian bullseye"),
+        (release("Debian", "trixie-backports", "trixie-backports"), None),
+        (release("Somebody", "trixie", "trixie"), None),
+        (release("Somebody", "stable"), None),
+    ],
+)
+def test_a_repository_of_another_distro_or_release_is_known_by_its_own_words(
+    made: Release, belongs_to: str | None
+) -> None:
+    assert foreign_release("debian/trixie", made) == belongs_to
+
+
+def test_release_lines_are_read_and_belong_to_their_source() -> None:
+    made = parse_release(b"https://x.invalid/debian/|trixie|Somebody|trixie|stable")
+    assert made == Release("https://x.invalid/debian/", "trixie", "Somebody", "trixie")
+    assert made.is_of("https://x.invalid/debian", "trixie")
+    assert not made.is_of("https://x.invalid/debian", "other")
+    local = Release(f"copy:{local_directory('file:///srv/x')}/", "./", "", "")
+    assert local.is_of("file:///srv/x", "./")
+    assert parse_release(b"Reading package lists...") is None
+
+
+def test_index_stanzas_become_a_status_with_each_package_once() -> None:
+    stanza = b"Package: a\nArchitecture: all\nVersion: 1\nDescription: x\n more: y"
+    status = as_status(stanza + b"\n\nPackage: b\nArchitecture: all\nVersion: 2\n\n" + stanza + b"\n")
+    assert [(package.name, package.version) for package in parse_status(status.decode())] == [("a", "1"), ("b", "2")]
+    assert as_status(b"") == b""

@@ -11,11 +11,13 @@ import sys
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from ftos.errors import FtosError, NotFound
 from ftos.host.places import Places
-from ftos.image.store import BuiltImage, InstalledPackage, Manifest, Store, now
+from ftos.image.manifest import InstalledPackage, LockedPackage, Manifest, PackageLock
+from ftos.image.store import BuiltImage, Store, base_key, now
 
 pytestmark = pytest.mark.skipif(shutil.which("ostree") is None, reason="ostree is not installed")
 DIGEST = "d" * 64
@@ -36,12 +38,14 @@ def store(places: Places, in_use: set[str]) -> Store:
     return Store(places, lambda: in_use)
 
 
-def manifest(name: str, digest: str = DIGEST) -> Manifest:
+def manifest(name: str, digest: str = DIGEST, **more: object) -> Manifest:
     packages = (InstalledPackage(name="nano", version="1", architecture="all"),)
-    return Manifest(name=name, digest=digest, base="", packages=packages, indexes={}, size=3, built_at=now())
+    fields = {"kind": "image", "osbase": "debian/trixie", "base": "", "components": (), "size": 3, "built_at": now()}
+    fields["lock"] = PackageLock(base=(), indexes={})
+    return Manifest(name=name, digest=digest, packages=packages, **{**fields, **more})  # type: ignore[arg-type]
 
 
-def publish(store: Store, name: str, content: str, digest: str = DIGEST) -> BuiltImage:
+def publish(store: Store, name: str, content: str, digest: str = DIGEST, **more: object) -> BuiltImage:
     with store.build_directory() as work:
         (work / "tree-a/usr").mkdir(parents=True)
         (work / "tree-a/usr/file").write_text(content)
@@ -50,7 +54,7 @@ def publish(store: Store, name: str, content: str, digest: str = DIGEST) -> Buil
         (work / "tree-b/usr/added").write_text(content)
         (work / "skip").write_text("/usr/left-out\n")
         trees = [str(work / "tree-a"), str(work / "tree-b")]
-        return store.publish("image", manifest(name, digest), trees, work / "skip", [], work)
+        return store.publish(manifest(name, digest, **more), trees, work / "skip", [], work)
 
 
 def objects(places: Places) -> int:
@@ -63,11 +67,12 @@ def test_a_published_image_is_found_with_its_files_and_packages(store: Store, pl
     assert store.find("image", "notes", DIGEST) == built
     assert store.images() == [built]
     assert built.tree == store.tree(built.commit)
+    assert msgspec.json.decode(store.ostree.body(built.commit), type=Manifest) == built.manifest
     assert sorted(path.name for path in (built.tree / "usr").iterdir()) == ["added", "file"]
     assert built.packages[0].name == "nano"
     assert stat.S_IMODE(places.store.stat().st_mode) == 0o700
     assert [path.name for path in (places.store / "builds").iterdir()] == []
-    store.check()
+    store.ostree.check()
 
 
 def test_equal_files_of_two_images_are_one_on_the_disk(store: Store) -> None:
@@ -75,25 +80,56 @@ def test_equal_files_of_two_images_are_one_on_the_disk(store: Store) -> None:
     assert (one.tree / "usr/file").stat().st_ino == (two.tree / "usr/added").stat().st_ino
 
 
-def test_an_update_moves_the_branch_to_the_new_commit(store: Store) -> None:
-    publish(store, "notes", "old")
-    new = publish(store, "notes", "new")
+def test_an_update_moves_the_ref_to_the_new_commit_and_keeps_the_former(store: Store) -> None:
+    oldest = publish(store, "notes", "oldest", built_at="2026-01-01T00:00:00Z")
+    old = publish(store, "notes", "old", parent=oldest.commit, built_at="2026-01-02T00:00:00Z")
+    new = publish(store, "notes", "new", parent=old.commit, built_at="2026-01-03T00:00:00Z")
     assert store.find("image", "notes", DIGEST) == new
-    store.check()
+    assert store.find("former", "notes", DIGEST) == old
+    assert store.images() == [new]
+    store.remove([])
+    assert not oldest.tree.exists()
+    assert store.history("notes") == [(build.commit, build.manifest) for build in (new, old, oldest)]
+    store.ostree.check()
+
+
+def test_an_image_and_what_it_was_before_can_be_swapped_and_swapped_back(store: Store) -> None:
+    old = publish(store, "notes", "old")
+    with pytest.raises(NotFound, match="there is no former build of notes"):
+        store.swap("notes", DIGEST)
+    new = publish(store, "notes", "new", parent=old.commit)
+    assert store.swap("notes", DIGEST) == old
+    assert (store.find("image", "notes", DIGEST), store.find("former", "notes", DIGEST)) == (old, new)
+    assert store.swap("notes", DIGEST) == new
+    assert store.find("former", "notes", DIGEST) == old
+    assert [commit for commit, _ in store.history("notes")] == [new.commit, old.commit]
+
+
+def test_base_trees_of_other_packages_stand_side_by_side(store: Store) -> None:
+    def lock(version: str) -> PackageLock:
+        package = LockedPackage(
+            name="a", version=version, architecture="all", file=f"a_{version}.deb", size=1, checksum="q1:0", url=""
+        )
+        return PackageLock(base=(package,), indexes={})
+
+    one = publish(store, "debian/trixie", "1", kind="osbase", lock=lock("1"))
+    two = publish(store, "debian/trixie", "2", kind="osbase", lock=lock("2"))
+    assert len(store.refs()) == 2
+    assert store.find("osbase", "debian/trixie", base_key(DIGEST, lock("1").digest)) == one
+    assert store.find("osbase", "debian/trixie", base_key(DIGEST, lock("2").digest)) == two
+    assert store.images() == []
 
 
 def test_purge_removes_the_image_and_what_only_it_had(store: Store, places: Places) -> None:
     kept = publish(store, "kept", "kept")
     before = objects(places)
     gone = publish(store, "notes", "gone")
-    assert store.purge("notes") == [gone.commit]
+    assert store.purge("notes") == [gone]
     assert store.purge("notes") == []
     assert store.images() == [kept]
     assert objects(places) == before
     assert not gone.tree.exists()
-    with pytest.raises(NotFound, match="the store has no tree"):
-        store.tree(gone.commit)
-    store.check()
+    store.ostree.check()
 
 
 def test_purge_of_a_name_leaves_longer_names_alone(store: Store) -> None:
@@ -110,7 +146,7 @@ def test_a_tree_in_use_outlives_its_image_until_it_is_free(store: Store, in_use:
     assert store.images() == []
     assert (built.tree / "usr/file").read_text() == "abc"
     in_use.clear()
-    publish(store, "other", "x")
+    store.remove([])
     assert not built.tree.exists()
 
 
@@ -136,9 +172,9 @@ def test_what_ostree_refuses_is_told_and_changes_nothing(store: Store, places: P
         os.mkfifo(work / "tree/fifo")
         (work / "skip").touch()
         with pytest.raises(FtosError, match="refused to commit: 'Not a regular file or symlink: fifo'"):
-            store.publish("image", manifest("notes"), [str(work / "tree")], work / "skip", [], work)
+            store.publish(manifest("notes"), [str(work / "tree")], work / "skip", [], work)
     assert [image.name for image in store.images()] == ["kept"]
-    store.check()
+    store.ostree.check()
 
 
 STAGES = ("commit", "check_out", "set_ref", "end")
@@ -147,7 +183,8 @@ import os, signal, sys
 from pathlib import Path
 from ftos.host.places import Places
 from ftos.image.ostree import Ostree
-from ftos.image.store import Manifest, Store, now
+from ftos.image.manifest import Manifest, PackageLock
+from ftos.image.store import Store, now
 
 def die(*arguments):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -159,8 +196,12 @@ with store.build_directory() as work:
     (work / "skip").touch()
     if sys.argv[2] != "end":
         setattr(Ostree, sys.argv[2], die)
-    manifest = Manifest(name="new", digest="e" * 64, base="", packages=(), indexes={}, size=3, built_at=now())
-    store.publish("image", manifest, [str(work / "tree-a")], work / "skip", [], work)
+    lock = PackageLock(base=(), indexes={})
+    manifest = Manifest(
+        kind="image", name="new", digest="e" * 64, osbase="debian/trixie", base="", components=(), packages=(),
+        lock=lock, size=3, built_at=now(),
+    )
+    store.publish(manifest, [str(work / "tree-a")], work / "skip", [], work)
     die()
 """
 
@@ -170,11 +211,11 @@ def test_kill_9_before_each_step_of_publishing_leaves_old_or_new(store: Store, p
     kept = publish(store, "kept", "kept")
     done = subprocess.run([sys.executable, "-c", KILLED, str(places.root), stage], check=False)
     assert done.returncode == -9
-    store.check()
+    store.ostree.check()
     assert [image.name for image in store.images()] == (["kept", "new"] if stage == "end" else ["kept"])
     assert len(list((places.store / "builds").iterdir())) == 1
     next_one = publish(store, "next", "next")
-    store.check()
+    store.ostree.check()
     assert kept in store.images()
     assert next_one in store.images()
     commits = {image.commit for image in store.images()}
@@ -212,3 +253,4 @@ def test_a_damaged_manifest_is_told_with_its_path(store: Store, places: Places) 
     (places.store / f"manifests/{built.commit}.json").write_text("{")
     with pytest.raises(FtosError, match=r"manifests/.*\.json' is damaged"):
         store.images()
+    assert store.find("image", "notes", DIGEST) is None
