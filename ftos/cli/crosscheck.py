@@ -14,7 +14,7 @@ from ftos.spec.catalog import Catalog
 from ftos.spec.cross import check_deployment, check_image
 from ftos.spec.load import locate
 from ftos.spec.problems import DescriptorError, DescriptorErrors, Finding
-from ftos.spec.records import Deployment, Descriptor, Image, Service
+from ftos.spec.records import Deployment, Descriptor, Host, Image, Service
 
 
 def cross_check(
@@ -48,12 +48,20 @@ def shared_id(catalog: Catalog, deployment: Deployment) -> list[Finding]:
 def _findings(catalog: Catalog, record: Descriptor) -> list[Finding]:
     """Raises NotFound for an image or osbase that is not there."""
     if isinstance(record, Image):
-        return check_image(record, catalog.osbase(record.osbase), gather(catalog.host()).values())
+        return check_image(record, catalog.osbase(record.osbase), _facts(catalog))
     if isinstance(record, Deployment):
         return check_deployment(record, catalog.image(record.image), _services(catalog, record))
     if isinstance(record, Service):
         return _provider(record)
     return []
+
+
+def _facts(catalog: Catalog) -> dict[str, str]:
+    """The host's; what is wrong with host.yml is no error of another file."""
+    try:
+        return gather(catalog.host()).values()
+    except BadInput:
+        return gather(Host(kind="host", schema=1)).values()
 
 
 def _provider(service: Service) -> list[Finding]:

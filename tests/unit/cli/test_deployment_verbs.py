@@ -90,6 +90,8 @@ def test_show_prints_effective_values_as_yaml(ftos: Run, notes: Path) -> None:
 
 def test_show_origin_names_file_and_line_of_each_value(ftos: Run, notes: Path, root: Path) -> None:
     (root / "etc/ftos/host.yml").write_text("kind: host\nschema: 1\ntimezone: Europe/Berlin\n")
+    with (root / "etc/ftos/images/notes.yml").open("a") as text:
+        text.write("os-components: [timezone]\n")
     ftos("set", "notes", "limits.memory=700M")
     values = {row["key"]: row for row in json.loads(ftos("show", "notes", "--origin", "--json").stdout)}
     image = root / "etc/ftos/images/notes.yml"
@@ -104,8 +106,10 @@ def test_show_origin_names_file_and_line_of_each_value(ftos: Run, notes: Path, r
     assert values["os-services.documents.instance"]["origin"] == line(notes, "documents:")
     assert values["os-services.documents.interface"]["origin"] == line(image, "documents:")
     assert values["volumes.cache.quota"]["origin"] == line(image, "- {name: cache")
-    assert values["environment.TZ"]["origin"] == f"{root}/etc/ftos/host.yml:3"
-    assert values["host.gpu"]["origin"] == "found on this device"
+    assert values["environment.TZ"]["value"] == "Europe/Berlin"
+    assert re.fullmatch(r".*/osbases/debian/trixie/osbase.yml:\d+", values["environment.TZ"]["origin"])
+    assert values["host.timezone"]["origin"] == f"{root}/etc/ftos/host.yml:3"
+    assert values["host.architecture"]["origin"] == "the running kernel"
     table = ftos("show", "notes", "--origin").stdout
     assert "limits.memory" in table
     assert '["nano"]' in table

@@ -152,6 +152,13 @@ def test_an_unknown_osbase_is_refused_with_what_was_meant(ftos: Run) -> None:
     assert (result.exit_code, result.stderr) == (2, "ftos: there is no osbase 'toy/on'\n  did you mean `toy/one`?\n")
 
 
+def test_a_wrong_host_yml_is_no_error_of_an_image(ftos: Run, root: Path) -> None:
+    for text in ("kind: host\nschema: 1\ngpus: x\n", "kind: host\nschema: 1\nowner: nobody-has-this\n"):
+        (root / "etc/ftos/host.yml").write_text(text)
+        assert ftos("validate", str(root / "etc/ftos/images/notes.yml")).exit_code == 0
+        assert ftos("host", "show").exit_code == 2
+
+
 def test_validate_warns_of_a_component_that_this_device_can_not_have(ftos: Run, root: Path, tmp_path: Path) -> None:
     (root / "etc/ftos/host.yml").write_text((HOST % 0).replace("gpu: lima", "gpu: none"))
     image = tmp_path / "x.yml"

@@ -185,6 +185,7 @@ def test_completion_offers_verbs_and_names(process: Process, notes: Path) -> Non
     assert complete(process, "und") == ["undeploy"]
     assert complete(process, "undeploy", "") == ["notes"]
     assert complete(process, "image", "bu") == ["build"]
+    assert complete(process, "osbase", "show", "debian/t") == ["debian/trixie"]
     assert complete(process, "image", "build", "no") == ["notes"]
     assert complete(process, "deploy", "n") == ["notes"]
     assert complete(process, "bind", "notes", "d") == ["documents"]

@@ -17,6 +17,8 @@ PAGES = {
     "validate": "validate schema",
     "image": "image",
     "service": "service",
+    "osbase": "osbase",
+    "host": "host",
 }
 PAGE_OF = {verb: f"ftos-{page}.1.md" for page, verbs in PAGES.items() for verb in verbs.split()}
 
