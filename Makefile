@@ -13,7 +13,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BUILD_PACKAGES := gcc libc6-dev python3-dev python3-venv ca-certificates
 RUN_PACKAGES := apt debian-archive-keyring libseccomp2 ostree
-TEST_PACKAGES := bubblewrap gpg gpg-agent
+TEST_PACKAGES := bubblewrap gpg gpg-agent strace
 
 # The system's Python, whatever shim PATH has. pip keeps no cache outside the checkout.
 SYSTEM_PYTHON := /usr/bin/python3

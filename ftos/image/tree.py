@@ -39,7 +39,7 @@ MOUNT_POINTS = {
 EMPTY = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
 """Directories of which nothing below is kept."""
 
-MACHINE = ("etc/hostname", "etc/resolv.conf")
+MACHINE = ("etc/hostname", "etc/resolv.conf", "var/lib/dbus/machine-id")
 """Files that say something about the machine of the build."""
 
 _DEEPEST = 128
