@@ -92,6 +92,11 @@ class HostFacts:
         own = {role: url.rstrip("/") for role, url in self.own_mirrors.items()}
         return {**_host_mirrors(), **apk_mirror(Path("/etc/apk/repositories")), **own}
 
+    def mirror(self, role: str) -> str | None:
+        """URL of one mirror, as in `mirrors`; the host's package manager is not asked for what the owner has named."""
+        own = self.own_mirrors.get(role)
+        return own.rstrip("/") if own is not None else self.mirrors.get(role)
+
 
 def gather(host: OwnersWords, root: Path = Path("/")) -> HostFacts:
     """Facts of the device whose file system is `root` (accounts and kernel: of the running one).

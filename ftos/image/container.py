@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ftos.errors import BuildError, quote
+from ftos.image.watchdog import GivenUp, Watchdog
 from ftos.plan.records import LaunchPlan
 
 LOG_LIMIT = 64 << 20
@@ -26,10 +27,11 @@ _SHOWN_LINES = 12
 
 
 class Runner(Protocol):
-    def __call__(self, plan: LaunchPlan, *, stdout: int, stderr: int) -> int:
+    def __call__(self, plan: LaunchPlan, *, stdout: int, stderr: int, watch: Callable[[], None]) -> int:
         """Launch `plan`, wait, and return its exit status (128+n for signal n). stdin is /dev/null.
 
-        When an exception passes (KeyboardInterrupt), every process of the container is gone before it goes on.
+        watch: called ten times a second meanwhile. When an exception passes, whether of it or KeyboardInterrupt, every
+        process of the container is gone before it goes on.
         """
 
 
@@ -55,36 +57,46 @@ class BuildLog:
 
 
 def run_logged(
-    runner: Runner, plan: LaunchPlan, log: BuildLog, step: str, is_progress: Callable[[bytes], bool]
+    runner: Runner, plan: LaunchPlan, log: BuildLog, watchdog: Watchdog, is_progress: Callable[[bytes], bool]
 ) -> None:
-    """Run `plan`, which does `step`, to its end. Its output goes to the log; each line is offered to `is_progress`,
-    which says whether it was one of progress, and thus of no use in an error message.
+    """Run `plan` to its end. Its output goes to the log; each line is offered to `is_progress`, which says whether it
+    was one of progress, and thus of no use in an error message.
 
-    Raises BuildError with the last lines of the output when it fails, OSError when the log can't be written.
+    Raises BuildError with the last lines of the output when it fails, or when `watchdog` gives it up; OSError when the
+    log can't be written.
     """
+    step = watchdog.step
     log.tail.clear()
     log.write(f"== {step}: {' '.join(plan.command)}\n".encode(errors="surrogateescape"))
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    reader = _Reader(reading, log, is_progress)
+    reader = _Reader(reading, log, watchdog, is_progress)
     reader.start()
+    status, given_up = 0, None
     try:
-        status = runner(plan, stdout=writing, stderr=writing)
+        watchdog.look()
+        status = runner(plan, stdout=writing, stderr=writing, watch=watchdog.look)
+    except GivenUp as error:
+        given_up = error
     finally:
         os.close(writing)
         reader.join()
     if reader.error is not None:
         raise reader.error
+    lines = "".join("\n  " + quote(line.decode(errors="replace"), _LINE_LIMIT)[1:-1] for line in log.tail)
+    colon = ":" if lines else ""
+    if given_up is not None:
+        raise BuildError(f"{given_up.message}{colon}{lines}", given_up.hint or f"see {quote(log.path)}")
     if status != 0:
-        lines = "".join("\n  " + quote(line.decode(errors="replace"), _LINE_LIMIT)[1:-1] for line in log.tail)
         how = f"signal {status - 128}" if status > 128 else f"status {status}"
-        raise BuildError(f"{step}: failed with {how}{':' if lines else ''}{lines}", f"see {quote(log.path)}")
+        raise BuildError(f"{step}: failed with {how}{colon}{lines}", f"see {quote(log.path)}")
 
 
 class _Reader(threading.Thread):
     """Reads until every writer is gone, whatever happens: a container must never hang on a full pipe."""
 
-    def __init__(self, reading: int, log: BuildLog, is_progress: Callable[[bytes], bool]) -> None:
+    def __init__(self, reading: int, log: BuildLog, watchdog: Watchdog, is_progress: Callable[[bytes], bool]) -> None:
         super().__init__(name="build-log", daemon=True)
+        self._watchdog = watchdog
         self._reading = reading
         self._log = log
         self._is_progress = is_progress
@@ -94,6 +106,7 @@ class _Reader(threading.Thread):
         rest = b""
         with os.fdopen(self._reading, "rb", buffering=0) as pipe:
             while data := pipe.read(65536):
+                self._watchdog.heard()
                 if self.error is None:
                     try:
                         rest = self._take(rest, data)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class InstalledPackage(Struct, frozen=True, kw_only=True):
@@ -32,10 +33,10 @@ class LockedPackage(Struct, frozen=True, kw_only=True):
     name: str
     version: str
     architecture: str
-    file: str
+    file: Annotated[str, Meta(pattern=r"\A[A-Za-z0-9][A-Za-z0-9.+_~%:@-]{0,254}\Z")]
     """File name under which the package manager knows it."""
     size: int
-    checksum: str
+    checksum: Annotated[str, Meta(pattern=r"\A(sha256:[0-9a-f]{64}|q1:[0-9a-f]{40})\Z")]
     """`sha256:HEX` of the file, or `q1:HEX` (SHA-1 of the control segment, as in an Alpine index)."""
     url: str
 

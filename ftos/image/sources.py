@@ -55,7 +55,7 @@ class Sources:
         )
 
     def _mirror(self, osbase: Osbase, role: str) -> str:
-        url = self._facts.mirrors.get(role)
+        url = self._facts.mirror(role)
         if url is None:
             raise BadInput(
                 f"no mirror is known for {quote(role)}, which {osbase.name} needs",

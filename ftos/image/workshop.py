@@ -19,8 +19,9 @@ from pathlib import Path
 
 from ftos.image.container import BuildLog, Runner, run_logged
 from ftos.image.progress import Progress
+from ftos.image.watchdog import FETCHING, Patience, Watchdog
 from ftos.plan.containers import build_container, foreign_bind, host_bind, tools_container
-from ftos.plan.records import FOREIGN_BASE, Mount
+from ftos.plan.records import FOREIGN_BASE, LaunchPlan, Mount
 
 PACKAGES = "/.ftos"
 """Where the package files are in the build container. The directory is no part of the image."""
@@ -30,7 +31,14 @@ class Workshop:
     """`name` is that of the image or osbase, for messages; `directory` is empty and removed by the caller."""
 
     def __init__(
-        self, name: str, directory: Path, id_base: int, runner: Runner, log: BuildLog, progress: Progress
+        self,
+        name: str,
+        directory: Path,
+        id_base: int,
+        runner: Runner,
+        log: BuildLog,
+        progress: Progress,
+        patience: Patience,
     ) -> None:
         self.name = name
         self.progress = progress
@@ -43,6 +51,7 @@ class Workshop:
         self.upper = directory / "root/upper"
         self._id_base = id_base
         self._runner = runner
+        self._patience = patience
         for path in (self.config, self.packages, directory / "root"):
             path.mkdir()
         for path in (self.fetch, self.empty, self.upper, directory / "root/work", self.upper / PACKAGES[1:]):
@@ -65,8 +74,13 @@ class Workshop:
         environment: Mapping[str, str],
         is_progress: Callable[[bytes], bool] = lambda line: False,
         network: bool = False,
+        tree: Path | None = None,
     ) -> None:
-        """Run the host's own program `command` where it sees `binds` only. Raises BuildError when it fails."""
+        """Run `command`, a program of the host or of `tree`, where it sees `binds` only. Raises BuildError when it
+        fails.
+
+        tree: a directory with foreign ids, which stays as it is.
+        """
         plan = tools_container(
             name=self._plan_name,
             id_base=self._id_base,
@@ -74,8 +88,9 @@ class Workshop:
             environment=environment,
             binds=binds,
             network=network,
+            tree=tree,
         )
-        run_logged(self._runner, plan, self.log, f"{self.name}: {step}", is_progress)
+        self._run(plan, step, is_progress, FETCHING if network else self._patience)
 
     def inside(
         self,
@@ -98,7 +113,11 @@ class Workshop:
             environment=environment,
             binds=[host_bind(self.packages, PACKAGES)],
         )
-        run_logged(self._runner, plan, self.log, f"{self.name}: {step}", is_progress)
+        self._run(plan, step, is_progress, self._patience)
+
+    def _run(self, plan: LaunchPlan, step: str, is_progress: Callable[[bytes], bool], patience: Patience) -> None:
+        watchdog = Watchdog(f"{self.name}: {step}", self.directory, patience)
+        run_logged(self._runner, plan, self.log, watchdog, is_progress)
 
     def target_bind(self, target: str) -> Mount:
         """The tree in the making, as a writable directory of `with_tools`."""

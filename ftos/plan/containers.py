@@ -112,6 +112,13 @@ def host_bind(source: Path, target: str, flags: MountFlag = NO_FLAGS) -> Mount:
     )
 
 
+_HOST = tuple(
+    host_bind(Path("/", part), f"/{part}", MountFlag.CREATE_TARGET | MountFlag.OPTIONAL)
+    for part in ("usr", "bin", "sbin", "lib", "lib32", "lib64", "etc/alternatives", "etc/ssl/certs")
+)
+"""The host's programs. /bin is a directory of its own or a symlink into /usr; its name leads to the right one."""
+
+
 def tools_container(
     *,
     name: str,
@@ -120,24 +127,24 @@ def tools_container(
     environment: Mapping[str, str],
     binds: Sequence[Mount],
     network: bool,
+    tree: Path | None = None,
 ) -> LaunchPlan:
-    """A container with the host's own programs (its /usr, read-only) and nothing else of the host but `binds`.
+    """A container with the host's own programs (read-only) and nothing else of the host but `binds`.
 
-    For the host's apt, dpkg-deb and tar. With `network` it shares the host's network: for fetching only, where no
+    For the host's apt, dpkg-deb, apk and tar. With `network` it shares the host's network: for fetching only, where no
     script of a package runs. Mount points of `binds` are made on a private tmpfs.
+
+    tree: a directory with foreign ids whose programs are there instead of the host's; changes to it are gone at exit.
     """
     made = MountFlag.CREATE_TARGET
-    optional = made | MountFlag.OPTIONAL
+    root = Mount(kind=MountKind.ROOT, source="tmpfs", size=64 * MEBIBYTE)
     return _container(
         name=name,
         id_base=id_base,
         command=command,
         environment=environment,
         mounts=(
-            Mount(kind=MountKind.ROOT, source="tmpfs", size=64 * MEBIBYTE),
-            host_bind(Path("/usr"), "/usr", made),
-            *(host_bind(Path("/usr", part), f"/{part}", optional) for part in ("bin", "sbin", "lib", "lib32", "lib64")),
-            *(host_bind(Path("/etc", part), f"/etc/{part}", optional) for part in ("alternatives", "ssl/certs")),
+            *([Mount(kind=MountKind.LAYER, source=str(tree), idmap=MAP_FOREIGN), root] if tree else [root, *_HOST]),
             *(replace(bind, flags=bind.flags | made) for bind in binds),
         ),
         target_flags=made,

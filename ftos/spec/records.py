@@ -330,3 +330,8 @@ def size_bytes(size: str) -> int:
     """`700M` → bytes. The text has passed `Size`."""
     unit = {"K": 10, "M": 20, "G": 30, "T": 40}.get(size[-1])
     return int(size) if unit is None else int(size[:-1]) << unit
+
+
+def duration_seconds(duration: str) -> int:
+    """`14d` → seconds. The text has passed `Duration`."""
+    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[duration[-1]]

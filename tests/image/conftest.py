@@ -18,6 +18,7 @@ import pytest
 from ftos.host.facts import gather
 from ftos.host.places import Places
 from ftos.spec.catalog import Catalog
+from tests.image import alpine as of_alpine
 from tests.image.harness import LocalRepository, fresh
 
 
@@ -63,3 +64,26 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalReposi
     made = LocalRepository(tmp_path_factory.mktemp("repository"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def alpine(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> of_alpine.Alpine:
+    """Real packages of Alpine in a signed repository."""
+    source = of_alpine.archive(checkout, "x86_64")
+    if source is None:
+        pytest.skip("there are no release archives of Alpine: set FTOS_TEST_ALPINE to their directory")
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to sign a repository")
+    return of_alpine.Alpine.below(tmp_path_factory.mktemp("alpine"), source)
+
+
+@pytest.fixture
+def world(alpine: of_alpine.Alpine, tmp_path: Path) -> of_alpine.World:
+    """A repository, an osbase and places of the test's own."""
+    return alpine.at(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def common(alpine: of_alpine.Alpine, tmp_path_factory: pytest.TempPathFactory) -> of_alpine.World:
+    """The same for tests that only add to it: the base tree is made once."""
+    return alpine.at(tmp_path_factory.mktemp("world"))

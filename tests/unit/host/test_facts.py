@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ftos.errors import BadInput
-from ftos.host.facts import Account, HostFacts, gather
+from ftos.host.facts import Account, HostFacts, apk_mirror, gather
 from ftos.spec.records import Host
 
 
@@ -204,3 +204,37 @@ def test_a_list_of_mirrors_stands_for_its_first(apt: Path) -> None:
 @needs_apt
 def test_without_a_source_there_is_no_mirror(apt: Path) -> None:
     assert mirrors() == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "mirror"),
+    [
+        ("https://m.invalid/alpine/v3.24/main\nhttps://m.invalid/alpine/v3.24/community\n", "https://m.invalid/alpine"),
+        (
+            "#https://no.invalid/v3.24/main\n@x https://no.invalid/edge/main\n file:///srv/a/edge/main \n",
+            "file:///srv/a",
+        ),
+        ("/media/cdrom/apks\nhttp://other.invalid/v25.06\nhttp://m.invalid/latest-stable/main/\n", "http://m.invalid"),
+        ("https://m.invalid/alpine/v3.24/community\n", None),
+        ("", None),
+    ],
+)
+def test_the_mirror_of_an_alpine_host_is_that_of_its_main_repository(
+    tmp_path: Path, text: str, mirror: str | None
+) -> None:
+    assert apk_mirror(tmp_path / "none") == {}
+    (tmp_path / "repositories").write_text(text)
+    assert apk_mirror(tmp_path / "repositories") == ({"alpine": mirror} if mirror else {})
+
+
+def test_the_owners_word_on_a_mirror_is_taken_before_any_package_manager_is_asked(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "apt-get").write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\n")
+    (tmp_path / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    facts = HostFacts("x86_64", "none", "C.UTF-8", "Etc/UTC", None, {"alpine": "https://m.invalid/alpine/"})
+    assert facts.mirror("alpine") == "https://m.invalid/alpine"
+    assert not (tmp_path / "asked").exists()
+    assert facts.mirror("debian") is None
+    assert (tmp_path / "asked").exists()

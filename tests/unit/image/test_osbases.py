@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from ftos.host.facts import HostFacts
 from ftos.host.places import Places
 from ftos.spec.catalog import Catalog
+from ftos.spec.components import Components, resolve
 
 RELEASES = ("bookworm", "trixie")
 KEYRINGS = Path("/usr/share/keyrings")
@@ -49,4 +51,52 @@ def test_both_releases_have_the_same_components(tmp_path: Path) -> None:
     catalog = Catalog(Places(tmp_path))
     old, new = (catalog.osbase(f"debian/{release}").os_components for release in RELEASES)
     assert old == new
-    assert set(old) == {"certificates", "fonts", "gles2", "locale"}
+    assert set(old) == COMPONENTS
+
+
+OSBASES = Catalog(Places(Path("/nonexistent"))).names("osbase")
+COMPONENTS = {"certificates", "fonts", "gles2", "icons", "locale", "timezone", "vulkan"}
+GPUS = ("amdgpu", "i915", "lima", "msm", "none", "nouveau", "nvidia", "panfrost", "virtio-gpu")
+
+
+def meaning(osbase: str, component: str, **facts: str) -> Components:
+    """What a component of a shipped osbase means on a host with these facts."""
+    host = HostFacts("aarch64", "none", "C.UTF-8", "Etc/UTC", None).values() | facts
+    return resolve([component], Catalog(Places(Path("/nonexistent"))).osbase(osbase), host)
+
+
+@pytest.mark.parametrize("osbase", OSBASES)
+def test_every_osbase_has_every_component_for_every_gpu(osbase: str) -> None:
+    for component in sorted(COMPONENTS):
+        for gpu in GPUS:
+            assert meaning(osbase, component, gpu=gpu).names == (component,)
+
+
+@pytest.mark.parametrize("osbase", OSBASES)
+def test_only_vulkan_depends_on_the_gpu_and_has_one_driver(osbase: str) -> None:
+    for component in sorted(COMPONENTS):
+        phone, desktop = (meaning(osbase, component, gpu=gpu) for gpu in ("msm", "amdgpu"))
+        assert (phone == desktop) == (component != "vulkan")
+    if osbase.startswith("alpine/"):
+        assert meaning(osbase, "vulkan", gpu="msm").packages == ("mesa-vulkan-freedreno", "vulkan-loader")
+        assert meaning(osbase, "vulkan", gpu="lima").packages == ("mesa-vulkan-swrast", "vulkan-loader")
+
+
+@pytest.mark.parametrize("osbase", OSBASES)
+def test_the_locale_is_this_hosts_and_costs_nothing_where_there_is_none(osbase: str) -> None:
+    for plain in ("C", "C.UTF-8", "POSIX"):
+        found = meaning(osbase, "locale", locale=plain)
+        assert (found.packages, found.commands, found.environment) == ((), (), {})
+    found = meaning(osbase, "locale", locale="de_DE.UTF-8")
+    assert len(found.packages) == 1
+    assert found.environment["LANG"] == "de_DE.UTF-8"
+    assert meaning(osbase, "timezone", timezone="Europe/Berlin").environment == {"TZ": "Europe/Berlin"}
+
+
+@pytest.mark.parametrize("osbase", OSBASES)
+def test_fonts_have_the_script_of_the_language(osbase: str) -> None:
+    plain = set(meaning(osbase, "fonts", language="de").packages)
+    (more,) = {
+        name for language in ("ja", "ko", "zh") for name in meaning(osbase, "fonts", language=language).packages
+    } - plain
+    assert more.endswith("noto-cjk")
