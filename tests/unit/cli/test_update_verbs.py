@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def publish(nano: str, built_at: str, *others: str) -> str:
         lock=PackageLock(
             base=(),
             packages=tuple(
-                LockedPackage(name=n, version=v, architecture="all", file=n, size=1, checksum=f"sha256:{v}", url="")
+                LockedPackage(name=n, version=v, architecture="all", file=n, size=1, checksum=f"sha256:{sha256(v.encode()).hexdigest()}", url="")
                 for n, v in versions.items()
             ),
             indexes={},

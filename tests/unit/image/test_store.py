@@ -108,7 +108,7 @@ def test_an_image_and_what_it_was_before_can_be_swapped_and_swapped_back(store: 
 def test_base_trees_of_other_packages_stand_side_by_side(store: Store) -> None:
     def lock(version: str) -> PackageLock:
         package = LockedPackage(
-            name="a", version=version, architecture="all", file=f"a_{version}.deb", size=1, checksum="q1:0", url=""
+            name="a", version=version, architecture="all", file=f"a_{version}.deb", size=1, checksum=f"q1:{version * 40}", url=""
         )
         return PackageLock(base=(package,), indexes={})
 
@@ -248,9 +248,10 @@ def test_the_second_build_of_a_name_waits_and_says_so(store: Store, places: Plac
         assert "waited" not in order
 
 
-def test_a_damaged_manifest_is_told_with_its_path(store: Store, places: Places) -> None:
-    built = publish(store, "notes", "abc")
+def test_a_damaged_manifest_is_told_with_its_path_and_hides_no_other_image(store: Store, places: Places) -> None:
+    built, other = publish(store, "notes", "abc"), publish(store, "other", "abc")
     (places.store / f"manifests/{built.commit}.json").write_text("{")
     with pytest.raises(FtosError, match=r"manifests/.*\.json' is damaged"):
-        store.images()
+        store.built(built.commit)
     assert store.find("image", "notes", DIGEST) is None
+    assert store.images() == [other]
