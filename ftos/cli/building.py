@@ -47,13 +47,19 @@ def newest(app: App) -> dict[str, BuiltImage]:
     return found
 
 
-def is_current(app: App, image: Image) -> bool:
-    """Whether the store has the image by its present recipe."""
+def quiet_builder(app: App) -> ImageBuilder:
+    """A builder for who only looks."""
     from ftos.cli.progress import LineProgress
-    from ftos.errors import FtosError
     from ftos.host.facts import gather
 
+    return builder(app, gather(app.catalog.host()), LineProgress())
+
+
+def is_current(images: ImageBuilder, image: Image) -> bool:
+    """Whether the store has the image by its present recipe."""
+    from ftos.errors import FtosError
+
     try:
-        return builder(app, gather(app.catalog.host()), LineProgress()).find(image) is not None
+        return images.find(image) is not None
     except FtosError:
         return False  # its osbase or a key is missing, so it can't be built; building says why

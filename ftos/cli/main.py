@@ -38,7 +38,7 @@ VERBS = (
     Verb("unbind", "Take a service instance away from an app", "Deployments"),
     Verb("explain", "Say in words what an app can reach", "Deployments"),
     Verb("plan", "Show the launch plan of a deployment", "Deployments"),
-    Verb("image", "Build, list and purge images", "Images and services"),
+    Verb("image", "Build, update, list, check and purge images", "Images and services"),
     Verb("service", "List service instances", "Images and services"),
     Verb("osbase", "List osbases and their os-components", "Images and services"),
     Verb("host", "Show facts of this device", "Images and services"),

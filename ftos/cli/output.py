@@ -47,6 +47,18 @@ def human_size(size: int) -> str:
     return f"{value:.1f}{unit}" if unit and value < 9.95 else f"{value:.0f}{unit}"
 
 
+def human_age(moment: str) -> str:
+    """How long ago `moment` (ISO 8601, UTC) was, in its largest unit: `3d ago`."""
+    import time
+    from datetime import datetime
+
+    seconds = max(0, int(time.time() - datetime.fromisoformat(moment).timestamp()))
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit} ago"
+    return "just now"
+
+
 def joined(values: Sequence[object]) -> str:
     return ", ".join(map(str, values)) or "-"
 

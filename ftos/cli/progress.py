@@ -2,15 +2,19 @@
 """How the progress of long work is drawn: a bar on a terminal, plain lines elsewhere, JSON lines on demand.
 
 All of it goes to standard error, but the JSON, which is output. The three have the methods of
-`ftos.image.progress.Progress`; `progress` chooses and closes.
+`ftos.image.progress.Progress`; `progress` chooses and closes. They draw in a thread of their own: the work goes on
+whether anybody reads or not (a terminal that was stopped, a pager), and only the end of the command waits for a reader.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -25,15 +29,47 @@ if TYPE_CHECKING:
 def progress(as_json: bool = False) -> Iterator[Progress]:
     """The fitting way to tell progress; a bar is taken away at the end, whatever happens."""
     if as_json:
-        yield JsonProgress()
+        drawn: Progress = JsonProgress()
     elif sys.stderr.isatty():
-        bar = BarProgress()
-        try:
-            yield bar
-        finally:
-            bar.close()
+        drawn = BarProgress()
     else:
-        yield LineProgress()
+        drawn = LineProgress()
+    queued = QueuedProgress(drawn)
+    try:
+        yield queued
+    finally:
+        queued.close()
+        if isinstance(drawn, BarProgress):
+            drawn.close()
+
+
+class QueuedProgress:
+    """Hands on to `drawn`, without ever waiting for it. Who reads no more is told no more."""
+
+    def __init__(self, drawn: Progress) -> None:
+        self.drawn = drawn
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._draw, name="progress", daemon=True)
+        self._thread.start()
+
+    def stage(self, name: str) -> None:
+        self._queue.put(partial(self.drawn.stage, name))
+
+    def update(self, done: int, total: int, what: str) -> None:
+        self._queue.put(partial(self.drawn.update, done, total, what))
+
+    def note(self, text: str) -> None:
+        self._queue.put(partial(self.drawn.note, text))
+
+    def close(self) -> None:
+        """Wait until all is told."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _draw(self) -> None:
+        with suppress(OSError):
+            while (told := self._queue.get()) is not None:
+                told()
 
 
 class LineProgress:

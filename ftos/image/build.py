@@ -18,8 +18,10 @@ Whatever fails or dies on the way, the store has what it had before.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -31,14 +33,18 @@ from ftos.host.places import Places
 from ftos.host.trees import directory
 from ftos.image.container import BuildLog, Runner
 from ftos.image.engines import Engine, Fetcher, engine
-from ftos.image.holds import Holds
+from ftos.image.holds import CLOCK_IS_WRONG_BEFORE, Holds
 from ftos.image.manifest import Manifest, PackageLock
 from ftos.image.packages import PackageCache
 from ftos.image.progress import Progress
 from ftos.image.recipe import BaseRecipe, Recipe, base_recipe, image_recipe
+from ftos.image.remote import Remotes
+from ftos.image.settle import settle
 from ftos.image.sources import Sources
 from ftos.image.store import BuiltImage, InUse, Store, base_key, now
 from ftos.image.tree import Leftovers, disarm, examine, make_additions
+from ftos.image.upkeep import make_room
+from ftos.image.watchdog import Patience
 from ftos.image.workshop import PACKAGES, Workshop
 from ftos.spec.catalog import Catalog
 from ftos.spec.components import resolve_components
@@ -64,9 +70,11 @@ class ImageBuilder:
         self.cache = PackageCache(places)
         self.holds = Holds(places)
         self.store = Store(places, in_use)
+        self.patience = Patience()
         self._facts = facts
         self._runner = runner
         self._sources = Sources(catalog, facts)
+        self.remotes = Remotes(catalog, self.store, self.cache, self.holds, progress, self.workshop)
 
     def recipe(self, image: Image) -> Recipe:
         """What `image` is made of on this host. Raises FtosError when the osbase or a key is missing or unfit."""
@@ -92,9 +100,10 @@ class ImageBuilder:
         if osbase.status == "deprecated":
             hint = f"; its successor is {osbase.successor}" if osbase.successor else ""
             self.progress.note(f"the osbase {osbase.name} is deprecated{hint}")
+        make_room(self, image.name)
         with self.one_at_a_time(image.name):
             # Another process may have built it while this one waited.
-            found = self.store.find("image", image.name, recipe.digest)
+            found = self.store.find("image", image.name, recipe.digest) or self.remotes.pull(image, recipe.digest)
             return found or self.build(image, recipe, self._lock(image, osbase, recipe))
 
     def build(self, image: Image, recipe: Recipe, lock: PackageLock) -> BuiltImage:
@@ -122,12 +131,12 @@ class ImageBuilder:
             )
             return self._seal(draft, recipe.post_clean, tool, workshop, base.tree, recipe.links)
 
-    def purge(self, name: str) -> list[BuiltImage]:
-        """Remove all builds of an image. The next build takes the same packages, from the cache where it has them."""
+    def purge(self, *names: str) -> list[BuiltImage]:
+        """Remove all builds of images. The next build takes the same packages, from the cache where it has them."""
         for image in self.store.images():
-            if image.name == name:
+            if image.name in names:
                 self.cache.save_lock(image.digest, image.manifest.lock)
-        return self.store.purge(name)
+        return self.store.purge(*names)
 
     # --- packages ---
 
@@ -186,8 +195,15 @@ class ImageBuilder:
         self.cache.prepare()
         request = self._sources.request(osbase, image, self.cache.indexes(recipe.digest))
         name = image.name if image is not None else osbase.name
-        with self.workshop("fetch", name) as workshop:
-            yield engine(osbase.engine).fetcher(workshop, request)
+        try:
+            with self.workshop("fetch", name) as workshop:
+                yield engine(osbase.engine).fetcher(workshop, request)
+        except BuildError as error:
+            if time.time() < CLOCK_IS_WRONG_BEFORE:
+                today = datetime.now(UTC).date()
+                hint = f"the clock of this device says {today}, so what is signed now seems to be of the future: set it"
+                raise BuildError(error.message, hint) from error
+            raise
 
     # --- trees ---
 
@@ -235,7 +251,7 @@ class ImageBuilder:
         try:
             with self.store.build_directory() as work:
                 id_base = allocate(self.places, "build")
-                yield Workshop(name, work, id_base, self._runner, log, self.progress)
+                yield Workshop(name, work, id_base, self._runner, log, self.progress, self.patience)
         except OSError as error:
             what = f": {quote(error.filename)}" if error.filename else ""
             raise BuildError(f"building {name} failed: {error.strerror}{what}", f"see {quote(log.path)}") from error
@@ -254,6 +270,7 @@ class ImageBuilder:
         """Commit what the container left, together with `lower`, what it was laid over."""
         from ftos._native.launch import overlay_view
 
+        settle(workshop, [lower])
         workshop.stage("examine the files")
         disarm(workshop.upper, self.progress.note)
         additions = workshop.directory / "additions"

@@ -9,19 +9,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ftos.errors import FtosError, Unsupported, quote
+from ftos.host.files import read_limited
+from ftos.image.objects import commit_body
+from ftos.image.watchdog import reserve
+
+_COMMIT_LIMIT = 64 << 20
 
 
 class Ostree:
-    """One repository of mode `bare`: files keep owner and permission bits; hardlinks of them are checkouts."""
+    """One repository. `what` it is, is for messages.
 
-    def __init__(self, repository: Path) -> None:
+    That of the store has mode `bare`: files keep owner and permission bits; hardlinks of them are checkouts.
+    """
+
+    def __init__(self, repository: Path, what: str = "the image store") -> None:
         self._repository = repository
+        self._what = what
         self.lock: int | None = None
         """fd of a lock which each command keeps: when this process is killed, its last command still has the lock."""
 
-    def initialise(self) -> None:
+    def initialise(self, mode: str = "bare") -> None:
         """Make the repository; nothing happens when there is one."""
-        self._run("init", "--mode=bare")
+        self._run("init", f"--mode={mode}")
+        # Else 3 % of the disk, which on a phone may be all that is left.
+        free = max(1, reserve(self._repository) >> 20)
+        self._run("config", "set", "core.min-free-space-size", f"{free}MB")
 
     def commit(self, trees: Sequence[str], skip: Path, subject: str, body: Path, keep_fds: Sequence[int] = ()) -> str:
         """Commit the union of the directories `trees` (a later one wins), on no branch; the commit's checksum.
@@ -44,8 +56,12 @@ class Ostree:
         return done.strip()
 
     def body(self, commit: str) -> str:
-        """The text of the message of `commit`, which is one line."""
-        return self._run("show", commit).rstrip().rpartition("\n")[2].strip()
+        """The text of the message of `commit`. `ostree show` would look at signatures, too, as root."""
+        path = self._repository / f"objects/{commit[:2]}/{commit[2:]}.commit"
+        try:
+            return commit_body(read_limited(path, _COMMIT_LIMIT))
+        except ValueError as error:
+            raise FtosError(f"{quote(path)} is damaged") from error
 
     def content_checksum(self, commit: str) -> str:
         """Equal for equal trees, whenever they were committed."""
@@ -72,15 +88,46 @@ class Ostree:
         """Raises FtosError when an object is damaged or missing."""
         self._run("fsck", "--quiet")
 
+    # --- between repositories ---
+
+    def pull_local(self, source: Path, commit: str) -> None:
+        """Take `commit` out of the repository `source`, with a look at the checksum of each object; no ref names it."""
+        self._run("pull-local", "--untrusted", str(source), commit)
+
+    def entries(self, commit: str) -> list[str]:
+        """What is in `commit`: `-00644 UID GID SIZE { XATTRS } PATH` a line; `d` directory, `l` symlink."""
+        return self._run("ls", "--recursive", "--xattrs", commit).splitlines()
+
+    def text(self, commit: str, path: str) -> str:
+        """The content of the file `path` of `commit`; what is no UTF-8 is replaced."""
+        return self._run("cat", commit, path)
+
+    def sign(self, commit: str, key: str, home: Path) -> None:
+        """Add the signature of the GPG key with the id `key`, out of the GPG directory `home`, if it is not there."""
+        self._run("gpg-sign", f"--gpg-homedir={home}", commit, key)
+
+    def make_delta(self, commit: str, before: str | None) -> None:
+        """Make the static delta that leads from the commit `before`, or from nothing, to `commit`, if it is not there.
+
+        All is in it; by ostree's default large files would be left to be fetched by themselves.
+        """
+        start = "--empty" if before is None else f"--from={before}"
+        self._run("static-delta", "generate", "--if-not-exists", "--min-fallback-size=0", start, f"--to={commit}")
+
+    def write_summary(self, key: str, home: Path) -> None:
+        """Write the list of all refs and deltas, and its signature as `sign` makes it."""
+        self._run("summary", "--update", f"--gpg-sign={key}", f"--gpg-homedir={home}")
+
     def _run(self, verb: str, *arguments: str, keep_fds: Sequence[int] = ()) -> str:
         try:
             process = subprocess.Popen(
-                ["ostree", verb, f"--repo={self._repository}", *arguments],
+                ["ostree", verb, *arguments, f"--repo={self._repository}"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
                 errors="replace",
+                umask=0o022,
                 env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
                 pass_fds=(*keep_fds, *([] if self.lock is None else [self.lock])),
             )
@@ -96,5 +143,5 @@ class Ostree:
                 raise
         if process.returncode != 0:
             said = said.strip().removeprefix("error: ")
-            raise FtosError(f"the image store refused to {verb}: {quote(said)}", "`ostree fsck` checks the store")
+            raise FtosError(f"{self._what} refused to {verb}: {quote(said)}", "`ftos image fsck` checks the store")
         return output

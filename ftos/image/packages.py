@@ -18,7 +18,7 @@ from pathlib import Path
 
 import msgspec
 
-from ftos.errors import NotFound
+from ftos.errors import FtosError
 from ftos.host.files import read_limited, write_atomically
 from ftos.host.places import Places
 from ftos.host.trees import copy_verified
@@ -43,7 +43,7 @@ class PackageCache:
         """The newest lock of recipe `digest`; None when there is none that can be read."""
         try:
             return msgspec.json.decode(read_limited(self._locks / f"{digest}.json", _LOCK_LIMIT), type=PackageLock)
-        except (NotFound, msgspec.DecodeError):
+        except (FtosError, msgspec.DecodeError):
             return None
 
     def save_lock(self, digest: str, lock: PackageLock) -> None:
@@ -77,16 +77,25 @@ class PackageCache:
         directory.mkdir(parents=True, exist_ok=True)
         return directory
 
-    def keep_only(self, digests: Collection[str], packages: Iterable[LockedPackage]) -> int:
-        """Remove the locks of other recipes and the files of other packages; bytes that this freed."""
+    def locks(self) -> dict[str, PackageLock | None]:
+        """Digest of a recipe → its lock; None where that can't be read."""
+        return {file.stem: self.lock(file.stem) for file in sorted(self._locks.glob("*.json"))}
+
+    def files(self) -> dict[str, Path]:
+        """Checksum of each package in the cache → its file."""
+        names = (path.name for path in sorted(self._packages.glob("*-*")) if not path.name.startswith("."))
+        return {name.replace("-", ":", 1): self._packages / name for name in names}
+
+    def forget(self, digest: str) -> None:
+        """Remove the lock of a recipe, if there is one."""
+        (self._locks / f"{digest}.json").unlink(missing_ok=True)
+
+    def surplus(self, digests: Collection[str], packages: Iterable[LockedPackage]) -> list[Path]:
+        """Locks and indexes of other recipes, and files of other packages. They may go while nobody builds."""
         kept = {self._path(package).name for package in packages}
-        freed = 0
-        for directory, names in ((self._locks, {f"{digest}.json" for digest in digests}), (self._packages, kept)):
-            for file in directory.glob("*"):
-                if file.name not in names:
-                    freed += file.stat().st_size
-                    file.unlink()
-        return freed
+        of_locks = {f"{digest}.json" for digest in digests}
+        below = (self._locks, of_locks), (self._packages, kept), (self._indexes, digests)
+        return [path for directory, names in below for path in sorted(directory.glob("*")) if path.name not in names]
 
     def _path(self, package: LockedPackage) -> Path:
         return self._packages / package.checksum.replace(":", "-")

@@ -25,7 +25,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 import secrets
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -40,10 +42,14 @@ from ftos.host.places import Places
 from ftos.host.trees import directory, remove_tree
 from ftos.image.manifest import InstalledPackage, Manifest
 from ftos.image.ostree import Ostree
+from ftos.image.settle import date_module_lists
 
 MANIFEST_LIMIT = 64 << 20
 HISTORY = 20
 """Manifests that are kept of one image."""
+DAMAGED = "damaged"
+"""What is read of a ref in which there is no commit. There is no tree and no manifest of this name."""
+_COMMIT = re.compile(r"[0-9a-f]{64}")
 InUse = Callable[[], Collection[str]]
 """Commits whose trees are mounted in running containers."""
 
@@ -101,16 +107,20 @@ class Store:
             return None
 
     def images(self) -> list[BuiltImage]:
-        """All images as they are launched, by name; of one name, the newest first."""
-        found = [self.built(commit) for ref, commit in self.refs().items() if ref.startswith("image/")]
+        """All images as they are launched, by name; of one name, the newest first. What can't be read is left out."""
+        found = []
+        for ref, commit in self.refs().items():
+            if ref.startswith("image/"):
+                with suppress(FtosError):
+                    found.append(self.built(commit))
         found.sort(key=lambda image: image.built_at, reverse=True)
         return sorted(found, key=lambda image: image.name)
 
     def refs(self) -> dict[str, str]:
-        """All refs → commit."""
+        """All refs → commit, or `DAMAGED`."""
         heads = self.repository / "refs/heads"
-        names = (str(file.relative_to(heads)) for file in heads.rglob("*") if file.is_file())
-        found = {name: self._read_ref(name) for name in sorted(names)}
+        names = sorted(str(file.relative_to(heads)) for file in self._ref_files() if _COMMIT.fullmatch(file.name))
+        found = {name: self._read_ref(name) for name in names}
         return {name: commit for name, commit in found.items() if commit is not None}
 
     def built(self, commit: str) -> BuiltImage:
@@ -151,19 +161,8 @@ class Store:
     # --- changing ---
 
     @contextmanager
-    def building(self) -> Iterator[None]:
-        """While it holds, base trees and cached packages stay, whether anything names them yet or not."""
-        self._prepare()
-        fd = os.open(self.root / "building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            yield
-        finally:
-            os.close(fd)
-
-    @contextmanager
     def nobody_building(self) -> Iterator[bool]:
-        """Whether no build is under way; if so, none begins while it holds."""
+        """Whether nobody has a `build_lock`; if so, nobody gets one while it holds."""
         self._prepare()
         fd = os.open(self.root / "building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -178,10 +177,18 @@ class Store:
 
     @contextmanager
     def build_lock(self, name: str, waiting: Callable[[], None]) -> Iterator[None]:
-        """Only one at a time has the lock of `name`; `waiting` is called when somebody else has it."""
+        """Only one at a time has the lock of `name`; `waiting` is called when somebody else has it.
+
+        While anybody has such a lock, base trees and cached packages stay, whether anything names them yet or not.
+        """
         builds = self._prepare()
-        with _flock(builds / f"{name.replace('/', '_')}.lock", waiting):
-            yield
+        fd = os.open(self.root / "building", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+            with _flock(builds / f"{name.replace('/', '_')}.lock", waiting):
+                yield
+        finally:
+            os.close(fd)
 
     @contextmanager
     def build_directory(self) -> Iterator[Path]:
@@ -197,7 +204,12 @@ class Store:
         try:
             yield path
         finally:
-            _remove(path)
+            # The lock goes last: a directory without one is a dead build's, which anybody removes.
+            with directory(path) as build:
+                for name in set(os.listdir(build)) - {"lock"}:
+                    remove_tree(build, name)
+            with self.changing():
+                _remove(path)
             os.close(lock)
 
     def publish(
@@ -209,11 +221,22 @@ class Store:
         """
         body = work / "manifest"
         body.write_bytes(msgspec.json.encode(manifest))
+        with self._adding():
+            subject = f"{manifest.name} {manifest.built_at}"
+            return self.enter(self.ostree.commit(trees, skip, subject, body, keep_fds), manifest, work)
+
+    def receive(self, source: Path, commit: str, manifest: Manifest, work: Path) -> BuiltImage:
+        """As `publish`, for `commit` of the repository `source`. Damaged objects are refused."""
+        with self._adding():
+            self.ostree.pull_local(source, commit)
+            return self.enter(commit, manifest, work)
+
+    @contextmanager
+    def _adding(self) -> Iterator[None]:
+        """`changing`; when it fails, nothing is left behind."""
         with self.changing():
             try:
-                subject = f"{manifest.name} {manifest.built_at}"
-                commit = self.ostree.commit(trees, skip, subject, body, keep_fds)
-                return self.enter(commit, manifest, work)
+                yield
             except BaseException:
                 with suppress(FtosError, OSError):
                     self.clean_up()
@@ -222,16 +245,25 @@ class Store:
     def enter(self, commit: str, manifest: Manifest, work: Path) -> BuiltImage:
         """Let the ref of `manifest` name `commit`, whose objects are here. Called while `changing`."""
         ref = ref_of(manifest)
-        write_atomically(self._manifest_path(commit), msgspec.json.encode(manifest), 0o600)
+        self.write_manifest(commit, manifest)
         if not self.tree(commit).exists():
-            self.ostree.check_out(commit, work / "tree")
-            (work / "tree").rename(self.tree(commit))
-            _sync(self.root / "trees")
+            self.check_out(commit, work)
         before = self._read_ref(ref)
-        if manifest.kind == "image" and before not in (None, commit):
+        if manifest.kind == "image" and before not in (None, commit, DAMAGED):
             self.ostree.set_ref("former/" + ref.removeprefix("image/"), str(before))
         self.ostree.set_ref(ref, commit)
         return self.built(commit)
+
+    def check_out(self, commit: str, work: Path) -> None:
+        """Make the tree of `commit`, which is not there, by way of the directory `work`. Called while `changing`."""
+        self.ostree.check_out(commit, work / "tree")
+        date_module_lists(work / "tree")
+        (work / "tree").rename(self.tree(commit))
+        _sync(self.root / "trees")
+
+    def write_manifest(self, commit: str, manifest: Manifest) -> None:
+        """Called while `changing`."""
+        write_atomically(self._manifest_path(commit), msgspec.json.encode(manifest), 0o600)
 
     def swap(self, name: str, digest: str) -> BuiltImage:
         """Let an image be what it was before, and the other way round. Raises NotFound when it was nothing before."""
@@ -258,12 +290,10 @@ class Store:
                     self.ostree.delete_ref(ref)
             self.clean_up()
 
-    def purge(self, name: str) -> list[BuiltImage]:
-        """Remove all builds of image `name`; what was launched of it so far, [] when there was none."""
-        gone = {
-            ref: commit for ref, commit in self.refs().items() if ref.startswith((f"image/{name}/", f"former/{name}/"))
-        }
-        images = [self.built(commit) for ref, commit in gone.items() if ref.startswith("image/")]
+    def purge(self, *names: str) -> list[BuiltImage]:
+        """Remove all builds of the images `names`; what was launched of them so far, [] when there was none."""
+        images = [image for image in self.images() if image.name in names]
+        gone = [ref for ref in self.refs() if image_of(ref) in names]
         if gone:
             self.remove(gone)
         return images
@@ -293,6 +323,18 @@ class Store:
         for manifest in (self.root / "manifests").iterdir():
             if manifest.stem not in kept:
                 manifest.unlink()
+        # A killed ostree leaves what it has written of a commit, and of a ref, which would be taken for one.
+        for leftover in (self.repository / "tmp").iterdir():
+            if leftover.name != "cache":
+                _remove(leftover)
+        for file in self._ref_files():
+            if not _COMMIT.fullmatch(file.name):
+                file.unlink()
+        # Commits first: ostree removes objects in no order, and `fsck` minds a commit without what it names.
+        if DAMAGED not in refs.values():
+            for file in self.repository.glob("objects/*/*.commit"):
+                if file.parent.name + file.stem not in refs.values():
+                    file.unlink()
         self.ostree.prune()
 
     # --- inside ---
@@ -327,11 +369,17 @@ class Store:
             commit = found[commit].parent
         return found
 
+    def _ref_files(self) -> list[Path]:
+        return [file for file in (self.repository / "refs/heads").rglob("*") if file.is_file()]
+
     def _read_ref(self, ref: str) -> str | None:
         try:
-            return read_limited(self.repository / "refs/heads" / ref, 65).decode("ascii").strip()
+            commit = read_limited(self.repository / "refs/heads" / ref, 65).decode("ascii", "replace").strip()
         except NotFound:
             return None
+        except FtosError:
+            return DAMAGED
+        return commit if _COMMIT.fullmatch(commit) else DAMAGED
 
     def _manifest_path(self, commit: str) -> Path:
         return self.root / "manifests" / f"{commit}.json"
@@ -344,6 +392,12 @@ def ref_of(manifest: Manifest) -> str:
     return f"osbase/{manifest.name}/{base_key(manifest.digest, manifest.lock.digest)}"
 
 
+def image_of(ref: str) -> str | None:
+    """The name of the image which a ref belongs to, as it is or as it was; None for a base tree."""
+    kind, name, *_ = ref.split("/")
+    return name if kind in ("image", "former") else None
+
+
 def base_key(recipe: str, lock: str) -> str:
     """What decides a base tree: 64 hex digits, made of the digests of recipe and lock."""
     return hashlib.sha256(f"{recipe} {lock}".encode()).hexdigest()
@@ -351,7 +405,12 @@ def base_key(recipe: str, lock: str) -> str:
 
 def now() -> str:
     """This moment as `Manifest.built_at` has it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return timestamp(time.time())
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since 1970 → as `Manifest.built_at` has them."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @contextmanager

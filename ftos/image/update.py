@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """Updates: what newer indexes would change in images that are built, and the change itself.
 
-Images of one osbase are looked at together: its indexes are fetched once, and the base tree is resolved once, so that
-they go on sharing it. Nothing is built to find out what would change; what is found out is what is built. An image
-that is pinned stays as it is, and so does one whose newest packages are those that were rolled back.
+An image which a remote serves follows the remote. Of the others, those of one osbase are looked at together: its
+indexes are fetched once, and the base tree is resolved once, so that they go on sharing it. Nothing is built to find
+out what would change; what is found out is what is built. An image that is pinned stays as it is, and so does one whose
+newest packages are those that were rolled back.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from ftos.image.holds import Hold
 from ftos.image.manifest import LockedPackage, PackageLock
 from ftos.image.recipe import Recipe
 from ftos.image.store import BuiltImage
+from ftos.image.upkeep import make_room
 from ftos.spec.records import Image, Osbase
 
 State = Literal["current", "changed", "pinned", "rolled back", "not built"]
@@ -45,6 +47,8 @@ class Update:
     recipe: Recipe
     lock: PackageLock
     """What it would be made of."""
+    served: bool
+    """A remote has it: it is pulled, not built."""
 
 
 class Updater:
@@ -65,16 +69,17 @@ class Updater:
     def look(self, image: Image) -> Update:
         """Raises FtosError when the indexes can't be had or don't fit."""
         builder = self._builder
-        recipe, osbase = builder.recipe(image), builder.catalog.osbase(image.osbase)
-        fetcher, base = self._base(osbase, recipe)
-        if image.repositories:
-            fetcher = self._stack.enter_context(builder.fetcher(osbase, image, recipe.base))
-            fetcher.refresh()
-        packages = fetcher.resolve(recipe.packages, builder.database(fetcher, osbase, recipe.base, base))
-        lock = PackageLock(base=base.base, packages=packages, indexes=base.indexes)
+        recipe = builder.recipe(image)
         built, hold = builder.store.find("image", image.name, recipe.digest), builder.holds.get(image.name)
+        served = builder.remotes.served(image, recipe.digest)
+        if served is None:
+            lock = self._newest(image, recipe)
+        elif built is None or served.built_at > built.built_at:
+            lock = served.lock
+        else:
+            lock = built.manifest.lock
         changes = package_changes(built.manifest.lock, lock) if built is not None else ()
-        return Update(image, _state(built, lock, hold), changes, recipe, lock)
+        return Update(image, _state(built, lock, hold), changes, recipe, lock, served is not None)
 
     def make(self, update: Update) -> BuiltImage:
         """Build what `look` has found to be changed. Apps that run keep the tree they have.
@@ -83,11 +88,16 @@ class Updater:
         """
         builder, image = self._builder, update.image
         osbase = builder.catalog.osbase(image.osbase)
-        with builder.fetcher(osbase, image, update.recipe.base) as fetcher:
-            fetcher.download(builder.cache, (*update.lock.base, *update.lock.packages))
+        make_room(builder, image.name)
         with builder.one_at_a_time(image.name):
+            pulled = builder.remotes.pull(image, update.recipe.digest) if update.served else None
+            if pulled is not None:
+                self.remember(update)
+                return pulled
+            with builder.fetcher(osbase, image, update.recipe.base) as fetcher:
+                fetcher.download(builder.cache, (*update.lock.base, *update.lock.packages))
             built = builder.build(image, update.recipe, update.lock)
-        self.remember(update)
+            self.remember(update)
         return built
 
     def remember(self, update: Update) -> None:
@@ -95,6 +105,16 @@ class Updater:
         cache, lock = self._builder.cache, update.lock
         cache.save_lock(update.recipe.base.digest, PackageLock(base=lock.base, indexes=lock.indexes))
         cache.save_lock(update.recipe.digest, lock)
+
+    def _newest(self, image: Image, recipe: Recipe) -> PackageLock:
+        """What the image is made of by the newest indexes."""
+        builder, osbase = self._builder, self._builder.catalog.osbase(image.osbase)
+        fetcher, base = self._base(osbase, recipe)
+        if image.repositories:
+            fetcher = self._stack.enter_context(builder.fetcher(osbase, image, recipe.base))
+            fetcher.refresh()
+        packages = fetcher.resolve(recipe.packages, builder.database(fetcher, osbase, recipe.base, base))
+        return PackageLock(base=base.base, packages=packages, indexes=base.indexes)
 
     def _base(self, osbase: Osbase, recipe: Recipe) -> tuple[Fetcher, PackageLock]:
         """Who knows the newest indexes of an osbase, and what its base tree is by them."""

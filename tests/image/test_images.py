@@ -7,6 +7,7 @@ import os
 import stat
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def content(places: Places, built: BuiltImage) -> str:
     return Ostree(places.store / "repo").content_checksum(built.commit)
 
 
-def no_container(plan: LaunchPlan, *, stdout: int, stderr: int) -> int:
+def no_container(plan: LaunchPlan, *, stdout: int, stderr: int, watch: Callable[[], None]) -> int:
     raise AssertionError(f"a container was started: {plan.command}")
 
 

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 
-from ftos.cli.output import escape, human_size
-from ftos.cli.progress import JsonProgress, LineProgress, progress
+from ftos.cli.output import escape, human_age, human_size
+from ftos.cli.progress import JsonProgress, LineProgress, QueuedProgress, progress
 
 
 @pytest.mark.parametrize(
@@ -29,7 +33,8 @@ def test_nothing_of_foreign_text_drives_the_terminal() -> None:
 
 def test_progress_without_terminal_is_plain_lines_and_few(capsys: pytest.CaptureFixture[str]) -> None:
     with progress() as told:
-        assert isinstance(told, LineProgress)
+        assert isinstance(told, QueuedProgress)
+        assert isinstance(told.drawn, LineProgress)
         told.stage("fetch")
         for done in range(201):
             told.update(done, 200, f"package-{done}")
@@ -45,9 +50,50 @@ def test_progress_without_terminal_is_plain_lines_and_few(capsys: pytest.Capture
 
 def test_progress_as_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     with progress(as_json=True) as told:
-        assert isinstance(told, JsonProgress)
+        assert isinstance(told, QueuedProgress)
+        assert isinstance(told.drawn, JsonProgress)
         told.stage("fetch")
         told.update(1, 2, "nano")
         told.note("x")
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert events == [{"stage": "fetch"}, {"done": 1, "total": 2, "package": "nano"}, {"note": "x"}]
+
+
+TELLING = """
+import os
+from ftos.cli.progress import progress
+
+with progress() as told:
+    told.stage("x" * 100_000)
+    told.note("after")
+    os.write(1, b"work is done")
+"""
+
+
+def test_a_reader_who_does_not_read_holds_up_no_work() -> None:
+    command = [sys.executable, "-c", TELLING]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        assert os.read(child.stdout.fileno(), 100) == b"work is done"
+        assert child.poll() is None  # it waits for us, with all that is to tell
+        assert child.stderr.read() == b"x" * 100_000 + b" ...\n  after\n"
+        assert child.wait(10) == 0
+
+
+def test_a_reader_who_has_gone_stops_no_work() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-c", TELLING], stdout=subprocess.PIPE, stderr=writing, check=False, timeout=10
+    )
+    os.close(writing)
+    assert done.stdout == b"work is done"
+
+
+@pytest.mark.parametrize(
+    ("ago", "text"), [(-60, "just now"), (59, "just now"), (60, "1m ago"), (7200, "2h ago"), (86400 * 40, "40d ago")]
+)
+def test_age_is_said_in_its_largest_unit(ago: int, text: str) -> None:
+    moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - ago))
+    assert human_age(moment) == text

@@ -40,7 +40,15 @@ def publish(nano: str, built_at: str, *others: str) -> str:
         lock=PackageLock(
             base=(),
             packages=tuple(
-                LockedPackage(name=n, version=v, architecture="all", file=n, size=1, checksum=f"sha256:{sha256(v.encode()).hexdigest()}", url="")
+                LockedPackage(
+                    name=n,
+                    version=v,
+                    architecture="all",
+                    file=n,
+                    size=1,
+                    checksum=f"sha256:{sha256(v.encode()).hexdigest()}",
+                    url="",
+                )
                 for n, v in versions.items()
             ),
             indexes={},

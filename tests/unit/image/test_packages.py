@@ -66,17 +66,31 @@ def test_locks_of_the_same_packages_have_one_digest_whatever_the_mirror_and_the_
     assert PackageLock(base=(LIBC,), indexes={}).digest != LOCK.digest
 
 
-def test_what_no_lock_names_can_be_removed(cache: PackageCache, delivered: Path) -> None:
+def test_what_no_lock_names_is_surplus(cache: PackageCache, delivered: Path) -> None:
     with directory(delivered) as source:
         cache.add(source, NANO)
     cache.save_lock(DIGEST, LOCK)
     cache.save_lock("e" * 64, LOCK)
-    assert cache.keep_only({DIGEST}, LOCK.packages) > 0
-    assert cache.lock("e" * 64) is None
-    assert cache.missing([NANO]) == []
-    assert cache.keep_only({DIGEST}, ()) == len(b"nano's files")
-    assert cache.missing([NANO]) == [NANO]
-    assert cache.lock(DIGEST) == LOCK
+    for digest in (DIGEST, "e" * 64):
+        cache.indexes(digest)
+    (file,) = cache.files().values()
+    assert {path.relative_to(file.parent.parent) for path in cache.surplus({DIGEST}, LOCK.packages)} == {
+        Path("locks") / f"{'e' * 64}.json",
+        Path("indexes") / ("e" * 64),
+    }
+    assert file in cache.surplus({DIGEST}, ())
+    file.with_name(f".{file.name}.7.tmp").touch()  # of a killed build
+    assert len(cache.surplus({DIGEST}, LOCK.packages)) == 3
+    assert cache.files() == {NANO.checksum: file}
+
+
+def test_locks_are_listed_and_forgotten(cache: PackageCache, tmp_path: Path) -> None:
+    cache.save_lock(DIGEST, LOCK)
+    (tmp_path / f"root/var/cache/ftos/locks/{'e' * 64}.json").write_text("{")
+    assert cache.locks() == {DIGEST: LOCK, "e" * 64: None}
+    cache.forget("e" * 64)
+    cache.forget("f" * 64)
+    assert cache.locks() == {DIGEST: LOCK}
 
 
 @pytest.mark.parametrize("verdict", [True, False])

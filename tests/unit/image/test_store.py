@@ -108,7 +108,13 @@ def test_an_image_and_what_it_was_before_can_be_swapped_and_swapped_back(store: 
 def test_base_trees_of_other_packages_stand_side_by_side(store: Store) -> None:
     def lock(version: str) -> PackageLock:
         package = LockedPackage(
-            name="a", version=version, architecture="all", file=f"a_{version}.deb", size=1, checksum=f"q1:{version * 40}", url=""
+            name="a",
+            version=version,
+            architecture="all",
+            file=f"a_{version}.deb",
+            size=1,
+            checksum=f"q1:{version * 40}",
+            url="",
         )
         return PackageLock(base=(package,), indexes={})
 
