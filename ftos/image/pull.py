@@ -24,7 +24,6 @@ import os
 import re
 import shutil
 import stat
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -32,10 +31,10 @@ from urllib.parse import unquote, urlsplit
 from ftos.errors import BuildError, quote
 from ftos.host.trees import directory, directory_beneath, read_beneath
 from ftos.image import receive
+from ftos.image.online import CONFIG, ENVIRONMENT, FETCH, PYTHON, online_binds, proxies
 from ftos.image.ostree import Ostree
 from ftos.image.workshop import Workshop
 from ftos.plan.containers import foreign_bind, host_bind
-from ftos.plan.records import MountFlag
 
 LOOK_SECONDS = 60
 """Within which a server must have told what it has."""
@@ -44,24 +43,15 @@ SLOWEST = 16 << 10
 SUMMARY_LIMIT = 64 << 20
 """Bytes of the list of all that a server has, and of one commit."""
 
-_CONFIG = "/ftos/config"
-_FETCH = "/ftos/fetch"
-_CHILD = f"{_FETCH}/child"
-_DELTA = f"{_FETCH}/delta"
+_CHILD = f"{FETCH}/child"
+_DELTA = f"{FETCH}/delta"
 _HERE = "/ftos/here"
 _TAKEN = "/ftos/taken"
 _LOCAL = "/ftos/remote"
-_ENVIRONMENT = {
-    "HOME": "/",
-    "LC_ALL": "C.UTF-8",
-    "OSTREE_GPG_HOME": f"{_CONFIG}/none",  # else the host's own keys would count as well
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-}
-_PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy")
-_NAME_SERVICE = ("gai.conf", "hosts", "nsswitch.conf", "resolv.conf", "services", "ssl/cert.pem")
+_ENVIRONMENT = {**ENVIRONMENT, "OSTREE_GPG_HOME": f"{CONFIG}/none"}  # else the host's own keys would count as well
 _BOUNDED = 'mkdir -p /var/tmp && ulimit -f "$1" && shift && exec timeout -k 5 "$@"'
 """In `sh -c`: blocks of 512 bytes that a file may have, seconds, command. ostree wants a /var/tmp."""
-_SET_UP = f'ostree init --repo="$1" --mode=bare-user && cat {_CONFIG}/remote >> "$1/config"'
+_SET_UP = f'ostree init --repo="$1" --mode=bare-user && cat {CONFIG}/remote >> "$1/config"'
 _CHECK = (
     f'mkdir -p /var/tmp && set -- /tmp/check "$1" && {_SET_UP} && exec ostree pull-local --repo="$1" --remote=remote '
     f'--gpg-verify --untrusted --commit-metadata-only {_TAKEN} "$2"'
@@ -139,7 +129,7 @@ class Pull:
         workshop = self._workshop
         remote = f"[core]\nfsync=false\n{'' if self._here is None else f'parent={_HERE}'}\n"
         remote += f'[remote "remote"]\nurl={self._url}\n'
-        remote += f"gpg-verify=true\ngpg-verify-summary=true\ngpgkeypath={_CONFIG}/key\n"
+        remote += f"gpg-verify=true\ngpg-verify-summary=true\ngpgkeypath={CONFIG}/key\n"
         (workshop.config / "remote").write_text(remote)
         (workshop.config / "key").write_bytes(key)
         (workshop.config / "none").mkdir()
@@ -155,15 +145,14 @@ class Pull:
 
     def _check_signature(self) -> None:
         command = ["/bin/sh", "-c", _CHECK, "sh", self._commit]
-        binds = [host_bind(self._workshop.config, _CONFIG), foreign_bind(self.taken, _TAKEN, read_only=True)]
+        binds = [host_bind(self._workshop.config, CONFIG), foreign_bind(self.taken, _TAKEN, read_only=True)]
         binds.append(foreign_bind(self._workshop.directory / "here", _HERE, read_only=True))
         self._workshop.with_tools("look at the signature", command, binds, _ENVIRONMENT)
 
     def _by_delta(self, limit: int, seconds: int) -> bool:
         """Whether there was a static delta, and all is in it."""
         place = delta_path(self._here, self._commit)
-        python = str(Path(sys.executable).resolve())
-        command = [python, "-I", f"{_CONFIG}/receive.py", f"{self._url}/{place}", _DELTA, str(limit)]
+        command = [PYTHON, "-I", f"{CONFIG}/receive.py", f"{self._url}/{place}", _DELTA, str(limit)]
         try:
             self._run("download of a delta", command, seconds, limit, self._count)
             apply = self._ostree("static-delta", "apply-offline", _DELTA)
@@ -205,17 +194,14 @@ class Pull:
         network: bool = True,
     ) -> None:
         """limit: bytes of the largest file that may be written."""
-        workshop, optional = self._workshop, MountFlag.FILE | MountFlag.OPTIONAL
         binds = [
-            host_bind(workshop.config, _CONFIG),
-            foreign_bind(workshop.directory / "here", _HERE, read_only=True),
-            foreign_bind(workshop.fetch, _FETCH, read_only=False),
-            *(host_bind(Path("/etc", name), f"/etc/{name}", optional) for name in _NAME_SERVICE),
+            *online_binds(self._workshop),
+            foreign_bind(self._workshop.directory / "here", _HERE, read_only=True),
             *([] if self._local is None else [host_bind(self._local, _LOCAL)]),
         ]
-        proxies = {name: value for name, value in os.environ.items() if network and name.lower() in _PROXIES}
         shell = ["/bin/sh", "-c", _BOUNDED, "sh", str(limit // 512), str(seconds), *command]
-        workshop.with_tools(step, shell, binds, {**_ENVIRONMENT, **proxies}, is_progress, network)
+        environment = _ENVIRONMENT | (proxies() if network else {})
+        self._workshop.with_tools(step, shell, binds, environment, is_progress, network)
 
 
 def delta_path(before: str | None, commit: str) -> str:

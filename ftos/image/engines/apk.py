@@ -22,8 +22,8 @@ from ftos.host.trees import read_beneath, status_beneath
 from ftos.image.engines import FetchRequest
 from ftos.image.engines.apk_fetch import ApkFetcher
 from ftos.image.engines.apk_text import parse_change, parse_installed
-from ftos.image.engines.apk_tool import ENVIRONMENT
 from ftos.image.manifest import InstalledPackage, LockedPackage
+from ftos.image.online import ENVIRONMENT
 from ftos.image.tree import Leftovers
 from ftos.image.workshop import PACKAGES, Workshop
 from ftos.plan.containers import host_bind

@@ -11,9 +11,7 @@ its directory for any repository. Root looks up what apk chose in the indexes, a
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,19 +36,25 @@ from ftos.image.engines.apk_text import (
     parse_index,
     repository_urls,
 )
-from ftos.image.engines.apk_tool import ENVIRONMENT, ApkTool
-from ftos.image.engines.apt_text import CONFIG, FETCH, local_directory
+from ftos.image.engines.apk_tool import ApkTool
 from ftos.image.manifest import LockedPackage
+from ftos.image.online import (
+    CONFIG,
+    ENVIRONMENT,
+    FETCH,
+    PYTHON,
+    local_binds,
+    local_directory,
+    online_binds,
+    proxies,
+)
 from ftos.image.packages import PackageCache
 from ftos.image.workshop import Workshop
-from ftos.plan.containers import foreign_bind, host_bind
-from ftos.plan.records import MountFlag
+from ftos.plan.containers import host_bind
 
 ESSENTIAL = ("alpine-baselayout", "apk-tools")
 """What a base tree has whatever its osbase says: accounts, directories and a shell; what installs the images on top."""
 _INDEX_LIMIT = 64 << 20
-_NAME_SERVICE = ("gai.conf", "hosts", "nsswitch.conf", "resolv.conf", "services")
-_PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 
 class ApkFetcher:
@@ -136,26 +140,13 @@ class ApkFetcher:
         where = self._local_directories()
         seen = [(_as_seen(url, where), url, name, limit) for url, name, limit in orders]
         (workshop.config / "orders.json").write_text(json.dumps(seen))
-        python = Path(sys.executable).resolve()
-        optional = MountFlag.FILE | MountFlag.OPTIONAL
-        binds = [
-            *self._config,
-            foreign_bind(workshop.fetch, FETCH, read_only=False),
-            *(host_bind(Path("/etc", name), f"/etc/{name}", optional) for name in (*_NAME_SERVICE, "ssl/cert.pem")),
-            *(
-                host_bind(Path(url.removeprefix("file://")), target, MountFlag.OPTIONAL)
-                for url, target in where.items()
-            ),
-        ]
-        if not python.is_relative_to("/usr"):
-            binds.append(host_bind(Path(sys.base_prefix).resolve(), str(Path(sys.base_prefix).resolve())))
-        proxies = {name: value for name, value in os.environ.items() if name.lower() in _PROXIES}
-        command = [str(python), "-I", f"{CONFIG}/download.py", f"{CONFIG}/orders.json", f"{FETCH}/{place}"]
+        binds = [*online_binds(workshop), *local_binds(where)]
+        command = [PYTHON, "-I", f"{CONFIG}/download.py", f"{CONFIG}/orders.json", f"{FETCH}/{place}"]
         workshop.with_tools(
             f"download of the {'packages' if place == 'download' else 'package indexes'}",
             command,
             binds,
-            {**ENVIRONMENT, **proxies},
+            {**ENVIRONMENT, **proxies()},
             count,
             network=True,
         )

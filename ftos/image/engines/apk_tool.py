@@ -16,14 +16,14 @@ from pathlib import Path
 
 from ftos.errors import BuildError, Unsupported, quote
 from ftos.host.trees import copy_verified, directory, status_beneath
+from ftos.image.online import CONFIG, ENVIRONMENT
 from ftos.image.workshop import Workshop
 from ftos.plan.containers import foreign_bind, host_bind
 from ftos.plan.records import Mount
 from ftos.spec.records import Tool
 
-ENVIRONMENT = {"HOME": "/", "LC_ALL": "C.UTF-8", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 _PLACES = tuple(f"{place}/{name}" for place in ("sbin", "usr/sbin", "bin", "usr/bin") for name in ("apk.static", "apk"))
-_ARCHIVE, _TARGET = "/ftos/config/apk.archive", "/ftos/target"
+_ARCHIVE, _TARGET = f"{CONFIG}/apk.archive", "/ftos/target"
 
 
 class ApkTool:
@@ -67,7 +67,7 @@ class ApkTool:
         workshop.make_foreign(tree)
         # What other programs than apk have there is of no use, and a device node could not be made.
         command = ["tar", "-x", "-z", "-f", _ARCHIVE, "-C", _TARGET, "--exclude=./dev", "--exclude=dev"]
-        binds = [host_bind(workshop.config, "/ftos/config"), foreign_bind(tree, _TARGET, read_only=False)]
+        binds = [host_bind(workshop.config, CONFIG), foreign_bind(tree, _TARGET, read_only=False)]
         workshop.with_tools(f"unpacking of {quote(archive)}", command, binds, ENVIRONMENT)
         self._tree = tree
         with directory(tree) as fd:

@@ -14,9 +14,10 @@ from pathlib import Path
 from ftos.errors import BuildError
 from ftos.host.trees import read_beneath
 from ftos.image.engines import Fetcher, FetchRequest
-from ftos.image.engines.apt_fetch import FETCH_ENVIRONMENT, AptFetcher
+from ftos.image.engines.apt_fetch import AptFetcher
 from ftos.image.engines.apt_text import debian_architecture, merged_directories, parse_installed, parse_status
 from ftos.image.manifest import InstalledPackage, LockedPackage
+from ftos.image.online import ENVIRONMENT
 from ftos.image.tree import Leftovers
 from ftos.image.workshop import PACKAGES, Workshop
 from ftos.plan.containers import host_bind
@@ -26,7 +27,7 @@ _INSTALL_ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "HOME": "/root",
     "LC_ALL": "C.UTF-8",
-    "PATH": FETCH_ENVIRONMENT["PATH"],
+    "PATH": ENVIRONMENT["PATH"],
     # Dates that programs write into files (shadow(5)): the same ones in every build.
     "SOURCE_DATE_EPOCH": "86400",
 }
@@ -85,7 +86,7 @@ class Apt:
             "unpacking of the base tree",
             ["/bin/sh", "-c", _UNPACK, "sh", " ".join(merged_directories(debian_architecture(architecture)))],
             [workshop.target_bind("/ftos/target"), host_bind(workshop.packages, "/ftos/packages")],
-            FETCH_ENVIRONMENT,
+            ENVIRONMENT,
             count.unpacked,
         )
         workshop.stage("install the base tree")

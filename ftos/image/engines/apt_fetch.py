@@ -18,14 +18,11 @@ from ftos.errors import BuildError, quote
 from ftos.host.trees import copy_verified, directory, directory_beneath, read_beneath
 from ftos.image.engines import FetchRequest
 from ftos.image.engines.apt_text import (
-    CONFIG,
-    FETCH,
     INDEX_NAME,
     apt_configuration,
     as_status,
     debian_architecture,
     foreign_release,
-    local_directory,
     parse_date,
     parse_get,
     parse_release,
@@ -34,18 +31,12 @@ from ftos.image.engines.apt_text import (
     transport_settings,
 )
 from ftos.image.manifest import LockedPackage
+from ftos.image.online import CONFIG, ENVIRONMENT, FETCH, local_binds, online_binds
 from ftos.image.packages import PackageCache
 from ftos.image.workshop import Workshop
-from ftos.plan.containers import foreign_bind, host_bind
-from ftos.plan.records import FOREIGN_BASE, Mount, MountFlag
+from ftos.plan.records import FOREIGN_BASE
 
-FETCH_ENVIRONMENT = {
-    "APT_CONFIG": f"{CONFIG}/apt.conf",
-    "HOME": "/",
-    "LC_ALL": "C.UTF-8",
-    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-}
-_NAME_SERVICE = ("gai.conf", "hosts", "nsswitch.conf", "resolv.conf", "services")
+_ENVIRONMENT = {**ENVIRONMENT, "APT_CONFIG": f"{CONFIG}/apt.conf"}
 _STATUS_LIMIT = 64 << 20
 _INDEX_LIMIT = 16 << 20
 _DOWNLOADER = "/usr/lib/apt/apt-helper"
@@ -60,7 +51,7 @@ class AptFetcher:
         self._workshop = workshop
         self._request = request
         self._configure()
-        self._binds = self._fetch_binds()
+        self._binds = [*online_binds(workshop), *local_binds(source.url for source in request.sources)]
 
     def refresh(self) -> dict[str, str]:
         self._workshop.stage("refresh the package indexes")
@@ -136,16 +127,6 @@ class AptFetcher:
             shutil.copy2(index, fetch / "lists" / index.name)
             os.chown(fetch / "lists" / index.name, FOREIGN_BASE, FOREIGN_BASE)
 
-    def _fetch_binds(self) -> list[Mount]:
-        optional = MountFlag.FILE | MountFlag.OPTIONAL
-        local = {source.url for source in self._request.sources if source.url.startswith("file:///")}
-        return [
-            host_bind(self._workshop.config, CONFIG),
-            foreign_bind(self._workshop.fetch, FETCH, read_only=False),
-            *(host_bind(Path("/etc", name), f"/etc/{name}", optional) for name in _NAME_SERVICE),
-            *(host_bind(Path(url.removeprefix("file://")), local_directory(url)) for url in sorted(local)),
-        ]
-
     def _apt(
         self,
         step: str,
@@ -153,7 +134,7 @@ class AptFetcher:
         is_progress: Callable[[bytes], bool] = lambda line: False,
         network: bool = False,
     ) -> None:
-        self._workshop.with_tools(step, command, self._binds, FETCH_ENVIRONMENT, is_progress, network)
+        self._workshop.with_tools(step, command, self._binds, _ENVIRONMENT, is_progress, network)
 
     def _refuse_foreign(self) -> None:
         """Raises BuildError when an extra source is of another distro or release, by its own signed words."""

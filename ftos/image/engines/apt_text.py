@@ -6,7 +6,6 @@ What they print passes through hostile hands, so only lines of exactly the expec
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,7 @@ from email.utils import parsedate_to_datetime
 
 from ftos.errors import Unsupported, quote
 from ftos.image.manifest import InstalledPackage, LockedPackage
-
-CONFIG = "/ftos/config"
-"""Where the fetching container finds what root gave it."""
-FETCH = "/ftos/fetch"
-"""Where it writes."""
+from ftos.image.online import CONFIG, FETCH, local_directory
 
 ARCHITECTURES = {
     "aarch64": "arm64",
@@ -112,11 +107,6 @@ def source_line(url: str, suite: str, components: Sequence[str], keys: Iterable[
     signed_by = ",".join(f"{CONFIG}/keys/{key}" for key in keys)
     url = "copy:" + local_directory(url) if url.startswith("file:///") else url
     return " ".join([f"deb [signed-by={signed_by}] {url} {suite}", *components])
-
-
-def local_directory(url: str) -> str:
-    """Where the container sees the directory of a `file:///` URL."""
-    return f"/ftos/local/{hashlib.sha256(url.encode()).hexdigest()[:16]}"
 
 
 def parse_uri(line: bytes) -> LockedPackage | None:

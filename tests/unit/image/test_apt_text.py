@@ -18,7 +18,6 @@ from ftos.image.engines.apt_text import (
     as_status,
     debian_architecture,
     foreign_release,
-    local_directory,
     merged_directories,
     parse_date,
     parse_get,
@@ -30,6 +29,7 @@ from ftos.image.engines.apt_text import (
     transport_settings,
 )
 from ftos.image.manifest import InstalledPackage
+from ftos.image.online import local_directory
 
 SHA = "c7e957360dff89675b491e501b00047cf750695178cabab167c92fc260d358ec"
 URI = f"'http://m.invalid/p/libx_1%3a2.0%7erc1_amd64.deb' libx_1%3a2.0~rc1_amd64.deb 340 SHA256:{SHA}"
