@@ -13,7 +13,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 BUILD_PACKAGES := gcc libc6-dev python3-dev python3-venv ca-certificates
 RUN_PACKAGES := apt debian-archive-keyring libseccomp2 ostree
-TEST_PACKAGES := bubblewrap gpg gpg-agent strace
+TEST_PACKAGES := bubblewrap e2fsprogs gcc gpg gpg-agent libc6-dev strace
+BENCH_PACKAGES := mmdebstrap
 
 # The system's Python, whatever shim PATH has. pip keeps no cache outside the checkout.
 SYSTEM_PYTHON := /usr/bin/python3
@@ -46,6 +47,10 @@ demo: root run-packages build ## Build an image, deploy it twice, run it: what F
 test: root run-packages test-packages build ## All tests (as root); T="tests/unit -k load" for some
 	$(Q)mkdir -p "$(STATE)"
 	$(Q)$(PYTHON) -m pytest -p no:cacheprovider --basetemp="$(STATE)/tmp" $(or $(T),tests)
+
+.PHONY: bench
+bench: root run-packages bench-packages build ## Benchmarks (as root), some minutes; T="commands debian" for some
+	$(Q)$(PYTHON) -m tests.bench.images $(T)
 
 .PHONY: lint
 lint: $(VENV_STAMP) ## Check style and types
@@ -107,13 +112,15 @@ $(VENV_STAMP): | system-packages
 	$(Q)$(PIP) install --require-hashes --requirement requirements.lock
 	$(Q)touch $@
 
-.PHONY: system-packages run-packages test-packages
+.PHONY: system-packages run-packages test-packages bench-packages
 system-packages:
 	@./setup-system.sh $(BUILD_PACKAGES)
 run-packages:
 	@./setup-system.sh $(RUN_PACKAGES)
 test-packages:
 	@./setup-system.sh $(TEST_PACKAGES)
+bench-packages:
+	@./setup-system.sh $(BENCH_PACKAGES)
 
 .PHONY: root
 root:

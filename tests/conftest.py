@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What holds for all tests: cheap ones run first, and none touches the machine's own FlyingTux.
 
-Where a test is says what it needs: `unit` and `native` run anywhere; `sandbox`, `hostile` and `image` launch containers
-and need root.
+Where a test is says what it needs: `unit` and `native` run anywhere; `sandbox`, `hostile`, `image` and `fault` launch
+containers and need root.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-ORDER = ("unit", "native", "sandbox", "hostile", "image")
+ORDER = ("unit", "native", "sandbox", "hostile", "image", "fault")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

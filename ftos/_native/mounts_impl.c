@@ -68,6 +68,9 @@ static void add_upper(struct child *child, int context, char *space, const char 
 	must(child, mount_option(context, "workdir", space), "set the work directory", object);
 	append(end, "/upper");
 	must(child, mount_option(context, "upperdir", space), "set the writable layer", object);
+	/* Whatever the kernel's defaults are: a file in the upper layer has all of its content, at its own place. */
+	must(child, mount_option(context, "metacopy", "off"), "want whole files", object);
+	must(child, mount_option(context, "redirect_dir", "off"), "want whole directories", object);
 }
 
 /* A writable layer on a fresh private tmpfs; its top directory belongs to `uid` and `gid` of the container. */

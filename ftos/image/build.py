@@ -26,7 +26,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from ftos.errors import BuildError, quote
+from ftos.errors import BuildError, FtosError, Unsupported, quote
 from ftos.host.facts import HostFacts
 from ftos.host.ids import allocate
 from ftos.host.places import Places
@@ -42,7 +42,7 @@ from ftos.image.remote import Remotes
 from ftos.image.settle import settle
 from ftos.image.sources import Sources
 from ftos.image.store import BuiltImage, InUse, Store, base_key, now
-from ftos.image.tree import Leftovers, disarm, examine, make_additions
+from ftos.image.tree import Leftovers, assemble, disarm, examine, make_additions
 from ftos.image.upkeep import make_room
 from ftos.image.watchdog import Patience
 from ftos.image.workshop import PACKAGES, Workshop
@@ -96,15 +96,45 @@ class ImageBuilder:
         found = self.store.find("image", image.name, recipe.digest)
         if found is not None:
             return found
+        if self.holds.get(image.name).holds_other(recipe.digest):
+            raise BuildError(
+                f"{image.name} is pinned, and its descriptor or this host has changed since",
+                f"`ftos image unpin {image.name}` lets it be built as it is described now",
+            )
         osbase = self.catalog.osbase(image.osbase)
-        if osbase.status == "deprecated":
-            hint = f"; its successor is {osbase.successor}" if osbase.successor else ""
-            self.progress.note(f"the osbase {osbase.name} is deprecated{hint}")
+        self.check_status(osbase)
         make_room(self, image.name)
         with self.one_at_a_time(image.name):
             # Another process may have built it while this one waited.
             found = self.store.find("image", image.name, recipe.digest) or self.remotes.pull(image, recipe.digest)
             return found or self.build(image, recipe, self._lock(image, osbase, recipe))
+
+    def ready(self, image: Image) -> BuiltImage:
+        """What a launch takes: the image, built if need be.
+
+        Where it is pinned, or can't be built as it is described now, what there is of it: an app that worked goes on
+        working. Raises FtosError when there is nothing.
+        """
+        hold = self.holds.get(image.name)
+        pinned = self.store.find("image", image.name, hold.recipe) if hold.pinned and hold.recipe else None
+        if pinned is not None:
+            return pinned
+        try:
+            return self.ensure(image)
+        except FtosError as error:
+            older = self.store.newest(image.name)
+            if older is None:
+                raise
+            self.progress.note(f"{image.name} is launched as it was built at {older.built_at}: {error.message}")
+            return older
+
+    def check_status(self, osbase: Osbase) -> None:
+        """Raises Unsupported when nothing may be built on `osbase` any more; notes when nothing should be."""
+        hint = f"its successor is {osbase.successor}" if osbase.successor else ""
+        if osbase.status == "retired":
+            raise Unsupported(f"the osbase {osbase.name} is retired: it gets no fixes any more", hint)
+        if osbase.status == "deprecated":
+            self.progress.note(f"the osbase {osbase.name} is deprecated" + (f"; {hint}" if hint else ""))
 
     def build(self, image: Image, recipe: Recipe, lock: PackageLock) -> BuiltImage:
         """Build `image` of the packages of `lock`, which are in the cache, and publish it."""
@@ -273,22 +303,21 @@ class ImageBuilder:
         settle(workshop, [lower])
         workshop.stage("examine the files")
         disarm(workshop.upper, self.progress.note)
-        additions = workshop.directory / "additions"
+        additions, merged = workshop.directory / "additions", workshop.directory / "merged"
         mount = overlay_view([str(workshop.upper), str(lower)])
         try:
             with directory(".", mount) as view:
                 contents = examine(view, post_clean, _with_mount_point(tool.leftovers))
                 make_additions(view, additions, links)
                 packages = tool.installed(tool.database(view))
-            skip = workshop.directory / "skip"
-            skip.write_text("".join(path + "\n" for path in contents.left_out))
-            manifest = replace(draft, packages=packages, size=contents.size)
-            workshop.stage("commit")
-            # With the dot, since ostree opens directories without following a symlink.
-            trees = [f"/proc/self/fd/{mount}/.", str(additions)]
-            return self.store.publish(manifest, trees, skip, [mount], workshop.directory)
+                assemble(view, workshop.upper, lower, merged)
         finally:
             os.close(mount)
+        skip = workshop.directory / "skip"
+        skip.write_text("".join(path + "\n" for path in contents.left_out))
+        manifest = replace(draft, packages=packages, size=contents.size)
+        workshop.stage("commit")
+        return self.store.publish(manifest, [merged, additions], skip, workshop.directory)
 
     def one_at_a_time(self, name: str) -> AbstractContextManager[None]:
         return self.store.build_lock(name, lambda: self.progress.note(f"waiting for another build of {name}"))

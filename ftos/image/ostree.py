@@ -35,23 +35,24 @@ class Ostree:
         free = max(1, reserve(self._repository) >> 20)
         self._run("config", "set", "core.min-free-space-size", f"{free}MB")
 
-    def commit(self, trees: Sequence[str], skip: Path, subject: str, body: Path, keep_fds: Sequence[int] = ()) -> str:
+    def commit(self, trees: Sequence[Path], skip: Path, subject: str, body: Path) -> str:
         """Commit the union of the directories `trees` (a later one wins), on no branch; the commit's checksum.
+
+        Files in them which are hardlinks of objects are not read again.
 
         body: file with the text of the commit's message.
         skip: file with paths (`/a/b`, one a line) that are left out with all below; each must exist.
-        keep_fds: fds which `trees` names as /proc/self/fd/N/.
         """
         done = self._run(
             "commit",
             "--orphan",
             "--no-bindings",
             "--no-xattrs",
+            "--devino-canonical",
             f"--subject={subject}",
             f"--body-file={body}",
             f"--skip-list={skip}",
             *(f"--tree=dir={tree}" for tree in trees),
-            keep_fds=keep_fds,
         )
         return done.strip()
 
@@ -118,7 +119,7 @@ class Ostree:
         """Write the list of all refs and deltas, and its signature as `sign` makes it."""
         self._run("summary", "--update", f"--gpg-sign={key}", f"--gpg-homedir={home}")
 
-    def _run(self, verb: str, *arguments: str, keep_fds: Sequence[int] = ()) -> str:
+    def _run(self, verb: str, *arguments: str) -> str:
         try:
             process = subprocess.Popen(
                 ["ostree", verb, *arguments, f"--repo={self._repository}"],
@@ -129,7 +130,7 @@ class Ostree:
                 errors="replace",
                 umask=0o022,
                 env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
-                pass_fds=(*keep_fds, *([] if self.lock is None else [self.lock])),
+                pass_fds=[] if self.lock is None else [self.lock],
             )
         except FileNotFoundError:
             raise Unsupported("the command ostree is not installed", "install the package ostree") from None

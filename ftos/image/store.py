@@ -106,6 +106,11 @@ class Store:
         except FtosError:
             return None
 
+    def newest(self, name: str) -> BuiltImage | None:
+        """The newest whole build of image `name` by whatever recipe; None when there is none."""
+        builds = (self.find(*ref.split("/")) for ref in self.refs() if ref.startswith(f"image/{name}/"))
+        return max(filter(None, builds), key=lambda image: image.built_at, default=None)
+
     def images(self) -> list[BuiltImage]:
         """All images as they are launched, by name; of one name, the newest first. What can't be read is left out."""
         found = []
@@ -212,18 +217,16 @@ class Store:
                 _remove(path)
             os.close(lock)
 
-    def publish(
-        self, manifest: Manifest, trees: Sequence[str], skip: Path, keep_fds: Sequence[int], work: Path
-    ) -> BuiltImage:
+    def publish(self, manifest: Manifest, trees: Sequence[Path], skip: Path, work: Path) -> BuiltImage:
         """Commit the union of `trees`, and let the ref of `manifest` name it; `ref_of` says which that is.
 
-        trees, skip, keep_fds: as `Ostree.commit` has them. work: the directory of the build.
+        trees, skip: as `Ostree.commit` has them. work: the directory of the build.
         """
         body = work / "manifest"
         body.write_bytes(msgspec.json.encode(manifest))
         with self._adding():
             subject = f"{manifest.name} {manifest.built_at}"
-            return self.enter(self.ostree.commit(trees, skip, subject, body, keep_fds), manifest, work)
+            return self.enter(self.ostree.commit(trees, skip, subject, body), manifest, work)
 
     def receive(self, source: Path, commit: str, manifest: Manifest, work: Path) -> BuiltImage:
         """As `publish`, for `commit` of the repository `source`. Damaged objects are refused."""

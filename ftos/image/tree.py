@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -114,8 +115,11 @@ def _kind(status: os.stat_result) -> str:
 def examine(view: int, post_clean: Collection[str], leftovers: Leftovers) -> Contents:
     """Walk the merged view (a directory's fd), check what must hold, and find what is to be left out.
 
-    post_clean: absolute paths. Raises BuildError.
+    post_clean: absolute paths, not by way of a symlink (a merged /lib). Raises BuildError.
     """
+    for path in post_clean:
+        for above in reversed(Path(path.strip("/")).parents[:-1]):
+            _check_directory(view, str(above))
     out = {path.strip("/") for path in post_clean} | {*MACHINE, *leftovers.files}
     contents = Contents()
     _examine(view, "", False, out, leftovers.logs, contents)
@@ -150,6 +154,50 @@ def _check_owner(path: str, status: os.stat_result) -> None:
     for owner in (status.st_uid, status.st_gid):
         if not FOREIGN_BASE <= owner < FOREIGN_BASE + ID_COUNT:
             raise BuildError(f"{quote('/' + path)} in the image belongs to an account of the host, {owner}")
+
+
+def assemble(view: int, upper: Path, lower: Path, target: Path) -> None:
+    """Make the new directory `target` what `view` shows, which is `upper` laid over `lower`, and was examined.
+
+    Files are hardlinks of those in the layers, so the store knows by their inodes which of them it has already.
+    """
+    target.mkdir()
+    with directory(upper) as above, directory(lower) as below, directory(target) as made:
+        _assemble(view, above, below, made)
+
+
+def _assemble(view: int, upper: int | None, lower: int | None, target: int) -> None:
+    status = os.fstat(view)
+    os.fchown(target, status.st_uid, status.st_gid)
+    os.fchmod(target, stat.S_IMODE(status.st_mode))
+    for name in os.listdir(view):
+        if stat.S_ISDIR(os.stat(name, dir_fd=view, follow_symlinks=False).st_mode):
+            os.mkdir(name, dir_fd=target)
+            with ExitStack() as opened:
+                shown, made = (opened.enter_context(directory(name, fd)) for fd in (view, target))
+                above, below = (_enter(opened, name, layer) for layer in (upper, lower))
+                _assemble(shown, above, below, made)
+        elif not any(_link(name, layer, target) for layer in (upper, lower) if layer is not None):
+            raise BuildError(f"{quote(name)} is not where the image shows it")
+
+
+def _enter(opened: ExitStack, name: str, layer: int | None) -> int | None:
+    """The directory `name` of a layer; None where the layer has something else, or nothing."""
+    if layer is None:
+        return None
+    try:
+        return opened.enter_context(directory(name, layer))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _link(name: str, source: int, target: int) -> bool:
+    """Whether there is such a file in `source`."""
+    try:
+        os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 # --- the additional tree --------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ places.store/builds/<random>/
   packages/          the package files, verified; read-only inside
   empty/             the lowest layer of a base tree; foreign ids
   root/upper, work   what the installation changes; foreign ids
-  additions/         see ftos.image.tree
+  additions/, merged/    see ftos.image.tree
   skip               paths left out of the commit
 """
 

@@ -13,6 +13,7 @@ import os
 import platform
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -140,13 +141,13 @@ class Container:
         self._undo.close()
 
 
-def run_to_end(places: Places, plan: LaunchPlan, *, stdout: int, stderr: int) -> int:
+def run_to_end(places: Places, plan: LaunchPlan, *, stdout: int, stderr: int, watch: Callable[[], None]) -> int:
     """The runner of image builds (ftos.image.container.Runner): launch, wait, return the exit status."""
     with Container(places, plan) as container:
         connection = Connection.connect(container.control)
         null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return session.run_plain(connection, command_of(plan), (null, stdout, stderr))
+            return session.run_plain(connection, command_of(plan), (null, stdout, stderr), watch)
         except session.StartFailed as failure:
             raise LaunchError(f"{plan.name}: could not execute {plan.command[0]}: {failure}") from failure
         finally:

@@ -17,7 +17,7 @@ import struct
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from ftos.runtime.control import Answer, Command, Connection, Kind, Reply
@@ -26,6 +26,7 @@ FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signa
 GONE = 137
 """Exit status when the container ended without telling one: it was killed."""
 _CHUNK = 65536
+_WATCH_INTERVAL = 0.1
 _READS_OF_A_FULL_PTY = 64
 """A read from a pty brings at most 4 KiB; less than 80 KiB are under way."""
 
@@ -74,10 +75,17 @@ def run(connection: Connection, kind: Kind, command: Command) -> int:
             os.close(master)
 
 
-def run_plain(connection: Connection, command: Command, streams: tuple[int, int, int]) -> int:
-    """Start `command` as the container's app with these streams and wait for its end; for image builds."""
+def run_plain(
+    connection: Connection, command: Command, streams: tuple[int, int, int], watch: Callable[[], None] = lambda: None
+) -> int:
+    """Start `command` as the container's app with these streams and wait for its end; for image builds.
+
+    `watch` is called ten times a second meanwhile.
+    """
     connection.start(Kind.START, command, streams)
     _started(connection)
+    while not select.select([connection.fileno()], [], [], _WATCH_INTERVAL)[0]:
+        watch()
     answer = connection.receive()
     return GONE if answer is None else answer.value
 

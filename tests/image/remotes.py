@@ -95,7 +95,7 @@ def publish(
             "lock": lock(version),
         }
         manifest = Manifest(kind="image", name=name, digest=digest, **{**fields, **more})  # type: ignore[arg-type]
-        return store.publish(manifest, [str(tree), str(work / "additions")], work / "skip", [], work)
+        return store.publish(manifest, [tree, work / "additions"], work / "skip", work)
 
 
 def own(tree: Path) -> None:

@@ -43,7 +43,7 @@ def built(root: Path) -> str:
         (work / "files").mkdir()
         (work / "files/hello").write_text("hello\n")
         (work / "skip").write_text("")
-        return images.store.publish(manifest, [str(work / "files")], work / "skip", [], work).commit
+        return images.store.publish(manifest, [work / "files"], work / "skip", work).commit
 
 
 def rows(ftos: Run) -> dict[str, dict[str, object]]:

@@ -140,7 +140,7 @@ class Device:
                 (work / "files" / path).parent.mkdir(parents=True, exist_ok=True)
                 (work / "files" / path).write_text(content)
             (work / "skip").touch()
-            return self.store.publish(manifest, [str(work / "files")], work / "skip", [], work)
+            return self.store.publish(manifest, [work / "files"], work / "skip", work)
 
     def objects(self) -> int:
         return sum(1 for path in (self.places.store / "repo/objects").rglob("*") if path.is_file())

@@ -30,7 +30,7 @@ def commit(device: Device) -> str:
         (work / "files/a/none").mkdir()
         (work / "skip").touch()
         (work / "body").write_text("x\n")
-        return device.store.ostree.commit([str(work / "files")], work / "skip", "x", work / "body")
+        return device.store.ostree.commit([work / "files"], work / "skip", "x", work / "body")
 
 
 def reach(objects: Objects, dirtree: str, dirmeta: str) -> Iterator[str]:

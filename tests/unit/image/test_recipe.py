@@ -106,12 +106,6 @@ def test_a_changed_fact_outdates_exactly_the_images_that_depend_on_it(other: Hos
     }
 
 
-def test_a_retired_osbase_is_refused_and_its_successor_named() -> None:
-    with pytest.raises(Unsupported, match="debian/trixie is retired") as caught:
-        recipe(osbase=replace(OSBASE, status="retired", successor="debian/forky"))
-    assert caught.value.hint == "use debian/forky"
-
-
 def test_order_and_repetition_do_not_change_the_digest() -> None:
     assert recipe(replace(IMAGE, packages=("gnote", "nano", "gnote"))).digest == recipe().digest
 

@@ -174,7 +174,7 @@ def linked(device: Device) -> BuiltImage:
         shutil.copytree(built.tree, work / "files", symlinks=True)
         (work / "files/usr/link").symlink_to("bin/tool")
         (work / "skip").touch()
-        return device.store.publish(built.manifest, [str(work / "files")], work / "skip", [], work)
+        return device.store.publish(built.manifest, [work / "files"], work / "skip", work)
 
 
 @pytest.mark.parametrize("what", CHANGES)
@@ -222,7 +222,7 @@ def test_a_commit_of_an_older_format_is_dropped_to_be_built_again(device: Device
     with device.store.build_directory() as work, device.store.changing():
         (work / "body").write_text('{"name": "notes", "packages": []}\n')
         (work / "skip").touch()
-        commit = device.store.ostree.commit([str(notes.tree)], work / "skip", "old", work / "body")
+        commit = device.store.ostree.commit([notes.tree], work / "skip", "old", work / "body")
         device.store.ostree.set_ref(f"image/notes/{notes.digest}", commit)
         device.store.check_out(commit, work)
     (device.places.store / f"manifests/{commit}.json").write_text('{"name": "notes", "packages": []}')

@@ -53,8 +53,8 @@ def publish(store: Store, name: str, content: str, digest: str = DIGEST, **more:
         (work / "tree-b/usr").mkdir(parents=True)
         (work / "tree-b/usr/added").write_text(content)
         (work / "skip").write_text("/usr/left-out\n")
-        trees = [str(work / "tree-a"), str(work / "tree-b")]
-        return store.publish(manifest(name, digest, **more), trees, work / "skip", [], work)
+        trees = [work / "tree-a", work / "tree-b"]
+        return store.publish(manifest(name, digest, **more), trees, work / "skip", work)
 
 
 def objects(places: Places) -> int:
@@ -178,7 +178,7 @@ def test_what_ostree_refuses_is_told_and_changes_nothing(store: Store, places: P
         os.mkfifo(work / "tree/fifo")
         (work / "skip").touch()
         with pytest.raises(FtosError, match="refused to commit: 'Not a regular file or symlink: fifo'"):
-            store.publish(manifest("notes"), [str(work / "tree")], work / "skip", [], work)
+            store.publish(manifest("notes"), [work / "tree"], work / "skip", work)
     assert [image.name for image in store.images()] == ["kept"]
     store.ostree.check()
 
@@ -207,7 +207,7 @@ with store.build_directory() as work:
         kind="image", name="new", digest="e" * 64, osbase="debian/trixie", base="", components=(), packages=(),
         lock=lock, size=3, built_at=now(),
     )
-    store.publish(manifest, [str(work / "tree-a")], work / "skip", [], work)
+    store.publish(manifest, [work / "tree-a"], work / "skip", work)
     die()
 """
 

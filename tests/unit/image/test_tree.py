@@ -6,13 +6,15 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from ftos._native.launch import overlay_view
 from ftos.errors import BuildError
 from ftos.host.trees import directory
-from ftos.image.tree import MOUNT_POINTS, Contents, Leftovers, disarm, examine, make_additions
+from ftos.image.tree import MOUNT_POINTS, Contents, Leftovers, assemble, disarm, examine, make_additions
 from ftos.plan.records import FOREIGN_BASE
 from ftos.spec.records import Link
 
@@ -122,7 +124,9 @@ def test_the_size_counts_what_is_kept(tree: Path) -> None:
 
 
 def test_a_path_to_be_left_out_is_no_way_through_a_symlink(tree: Path) -> None:
-    assert examined(tree, ("/bin/tool",)).left_out == []
+    with pytest.raises(BuildError, match="'/bin' is a symlink in the image") as caught:
+        examined(tree, ("/bin/tool",))
+    assert caught.value.hint == "name the directory that a symlink leads to"
 
 
 def test_a_file_of_an_account_of_the_host_is_refused(tree: Path) -> None:
@@ -219,3 +223,40 @@ def test_a_link_through_a_symlink_or_over_a_directory_is_refused(tree: Path) -> 
     (tree.parent / "additions").rename(tree.parent / "other")
     with pytest.raises(BuildError, match="the link '/usr/bin' would replace what the image needs there"):
         additions(tree, Link(path="/usr/bin", target="/x"))
+
+
+def test_what_is_assembled_is_what_the_overlay_shows_and_files_are_the_layers_own(tmp_path: Path) -> None:
+    """Deletions, replaced directories and changed permissions, as the kernel itself makes them."""
+    for path in ("lower/kept", "lower/gone", "lower/refilled", "upper", "work", "mounted"):
+        (tmp_path / path).mkdir(parents=True)
+    for path in ("kept/same", "kept/deleted", "kept/changed", "gone/file", "refilled/old", "was-file"):
+        (tmp_path / "lower" / path).write_text(f"lower {path}")
+    (tmp_path / "lower/kept/link").symlink_to("same")
+    script = """
+        mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none mounted && cd mounted || exit 1
+        rm kept/deleted; echo new > kept/changed; rm -r gone refilled; mkdir refilled; echo new > refilled/new
+        rm was-file; mkdir was-file; echo new > was-file/new; chmod 1751 kept; chown 5:6 kept; ln -s x kept/new-link
+    """
+    private = ["unshare", "-m", "--propagation", "private", "sh", "-ec", script]
+    subprocess.run(private, cwd=tmp_path, check=True)
+    view = overlay_view([str(tmp_path / "upper"), str(tmp_path / "lower")])
+    with directory(".", view) as shown:
+        assemble(shown, tmp_path / "upper", tmp_path / "lower", tmp_path / "made")
+        assert entries(Path(f"/proc/self/fd/{shown}/.")) == entries(tmp_path / "made")
+    os.close(view)
+    assert entries(tmp_path / "made").keys() == {
+        *(".", "kept", "kept/same", "kept/changed", "kept/link", "kept/new-link"),
+        *("refilled", "refilled/new", "was-file", "was-file/new"),
+    }
+    for layer, path in (("lower", "kept/same"), ("upper", "kept/changed"), ("upper", "was-file/new")):
+        assert (tmp_path / "made" / path).samefile(tmp_path / layer / path)
+
+
+def entries(top: Path) -> dict[str, tuple[int, int, int, str]]:
+    """Path → mode, owners, content."""
+    found = {}
+    for path in (top, *top.rglob("*")):
+        status = path.lstat() if path != top else path.stat()
+        content = os.readlink(path) if stat.S_ISLNK(status.st_mode) else "" if path.is_dir() else path.read_text()
+        found[str(path.relative_to(top))] = (status.st_mode, status.st_uid, status.st_gid, content)
+    return found
