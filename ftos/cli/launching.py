@@ -11,53 +11,51 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ftos.cli.context import App
-    from ftos.host.facts import HostFacts
-    from ftos.image.store import BuiltImage
     from ftos.runtime.assemble import Assembly
     from ftos.runtime.container import Container
     from ftos.runtime.control import Command, Kind
     from ftos.runtime.instances import InstanceRecord
 
 
-def _images(app: App, name: str, ensure: bool) -> tuple[HostFacts, BuiltImage | None]:
-    """The facts of this host, and the image of a deployment; built, with progress, or None when it is not."""
-    from ftos.cli.building import builder
-    from ftos.cli.progress import progress
-    from ftos.host.facts import gather
-
-    image = app.catalog.image(app.catalog.deployment(name).image)
-    facts = gather(app.catalog.host())
-    with progress() as shown:
-        images = builder(app, facts, shown)
-        return facts, images.ensure(image) if ensure else images.find(image)
-
-
 def assembly_of(app: App, name: str) -> Assembly:
     """The assembly of a deployment as it is now, its image built or not."""
-    from ftos.runtime.assemble import NOT_BUILT, assemble
+    from ftos.cli.building import quiet_builder
+    from ftos.runtime.assemble import NOT_BUILT
 
-    facts, built = _images(app, name, ensure=False)
+    image = app.catalog.image(app.catalog.deployment(name).image)
+    built = quiet_builder(app).find(image)
     commit, tree = (built.commit, built.tree) if built else (NOT_BUILT, app.places.store / "trees" / NOT_BUILT)
-    return assemble(app.places, app.catalog, facts, app.catalog.deployment(name), commit, tree)
+    return _assemble(app, name, commit, tree)
 
 
 def launch(app: App, name: str) -> tuple[Assembly, Container]:
-    """Start a container for a deployment; its image is built first when it is not in the store."""
-    from ftos.cli.building import store
-    from ftos.image.holds import Holds
-    from ftos.runtime.assemble import NOT_BUILT, prepared
+    """Start a container for a deployment; its image is built first, with progress, when it is not in the store."""
+    from ftos.cli.building import builder
+    from ftos.cli.progress import progress
+    from ftos.host.facts import gather
+    from ftos.runtime.assemble import prepared
     from ftos.runtime.container import Container
 
+    image = app.catalog.image(app.catalog.deployment(name).image)
     while True:
-        _images(app, name, ensure=True)
-        with store(app).reading():  # between the build and here it may have been purged
-            assembly = assembly_of(app, name)
-            if assembly.commit == NOT_BUILT:
+        with progress() as shown:
+            images = builder(app, gather(app.catalog.host()), shown)
+            built = images.ready(image)
+        with images.store.reading():
+            if not built.tree.is_dir():  # purged between the build and here
                 continue
+            assembly = _assemble(app, name, built.commit, built.tree)
             with prepared(app.places, assembly) as record:
                 container = Container(app.places, assembly.plan, record)
-            Holds(app.places).mark_used(record.image)
+            images.holds.mark_used(image.name)
             return assembly, container
+
+
+def _assemble(app: App, name: str, commit: str, tree: Path) -> Assembly:
+    from ftos.host.facts import gather
+    from ftos.runtime.assemble import assemble
+
+    return assemble(app.places, app.catalog, gather(app.catalog.host()), app.catalog.deployment(name), commit, tree)
 
 
 def running_instance(app: App, name: str) -> InstanceRecord:

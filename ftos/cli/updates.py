@@ -69,15 +69,19 @@ def show_running(app: App, built: BuiltImage) -> None:
         note(f"{instance} keeps the build that it runs on until it is restarted")
 
 
-def set_pin(app: App, images: Sequence[str], *, pinned: bool, dry_run: bool) -> None:
+def set_pin(app: App, names: Sequence[str], *, pinned: bool, dry_run: bool) -> None:
     """Pin images, or unpin them, which also forgets what was rolled back."""
-    from ftos.image.holds import Hold, Holds
+    from msgspec.structs import replace
 
-    for name in images:
-        app.catalog.image(name)
-    holds = Holds(app.places)
-    for name in images:
+    from ftos.cli.building import quiet_builder
+    from ftos.image.holds import Hold
+
+    builder = quiet_builder(app)
+    for image in [app.catalog.image(name) for name in names]:
         if not dry_run:
-            holds.put(name, Hold(pinned=True, rejected=holds.get(name).rejected) if pinned else Hold())
+            with builder.one_at_a_time(image.name):
+                hold, built = builder.holds.get(image.name), builder.find(image) or builder.store.newest(image.name)
+                pin = replace(hold, pinned=True, recipe=built.digest if built else "")
+                builder.holds.put(image.name, pin if pinned else Hold())
         would = "would be" if dry_run else "is"
-        click.echo(f"{name} {would} pinned" if pinned else f"{name} {would} free to be updated")
+        click.echo(f"{image.name} {would} pinned" if pinned else f"{image.name} {would} free to be updated")

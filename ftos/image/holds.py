@@ -27,8 +27,14 @@ CLOCK_IS_WRONG_BEFORE = 1_767_225_600
 class Hold(Struct, frozen=True, kw_only=True):
     pinned: bool = False
     """No update changes it."""
+    recipe: str = ""
+    """Digest of the recipe by which it was built when it was pinned; "" when it was not built then."""
     rejected: tuple[str, ...] = ()
     """Digests of locks that were rolled back: no update goes there again."""
+
+    def holds_other(self, recipe: str) -> bool:
+        """Whether it is pinned to what another recipe makes."""
+        return self.pinned and self.recipe not in ("", recipe)
 
 
 class Holds:

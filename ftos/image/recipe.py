@@ -16,7 +16,6 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from ftos.errors import Unsupported
 from ftos.spec.components import resolve_components
 from ftos.spec.records import Image, Link, Osbase, Repository, Source
 
@@ -64,10 +63,7 @@ class Recipe(Struct, frozen=True, kw_only=True):
 
 
 def base_recipe(osbase: Osbase, architecture: str, keys: Mapping[str, bytes]) -> BaseRecipe:
-    """`keys`: content of each key file that `osbase` names. Raises Unsupported for a retired osbase."""
-    if osbase.status == "retired":
-        hint = f"use {osbase.successor}" if osbase.successor else ""
-        raise Unsupported(f"the osbase {osbase.name} is retired: it gets no fixes any more", hint)
+    """`keys`: content of each key file that `osbase` names."""
     return BaseRecipe(
         name=osbase.name,
         architecture=architecture,

@@ -14,6 +14,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
+
 from ftos.errors import FtosError, NotFound
 from ftos.image.build import ImageBuilder
 from ftos.image.engines import Fetcher
@@ -79,7 +81,8 @@ class Updater:
         else:
             lock = built.manifest.lock
         changes = package_changes(built.manifest.lock, lock) if built is not None else ()
-        return Update(image, _state(built, lock, hold), changes, recipe, lock, served is not None)
+        state = _state(built, builder.cache.lock(recipe.digest), lock, hold)
+        return Update(image, state, changes, recipe, lock, served is not None)
 
     def make(self, update: Update) -> BuiltImage:
         """Build what `look` has found to be changed. Apps that run keep the tree they have.
@@ -109,12 +112,14 @@ class Updater:
     def _newest(self, image: Image, recipe: Recipe) -> PackageLock:
         """What the image is made of by the newest indexes."""
         builder, osbase = self._builder, self._builder.catalog.osbase(image.osbase)
+        builder.check_status(osbase)
         fetcher, base = self._base(osbase, recipe)
+        indexes = base.indexes
         if image.repositories:
             fetcher = self._stack.enter_context(builder.fetcher(osbase, image, recipe.base))
-            fetcher.refresh()
+            indexes = fetcher.refresh()
         packages = fetcher.resolve(recipe.packages, builder.database(fetcher, osbase, recipe.base, base))
-        return PackageLock(base=base.base, packages=packages, indexes=base.indexes)
+        return PackageLock(base=base.base, packages=packages, indexes=indexes)
 
     def _base(self, osbase: Osbase, recipe: Recipe) -> tuple[Fetcher, PackageLock]:
         """Who knows the newest indexes of an osbase, and what its base tree is by them."""
@@ -136,7 +141,7 @@ def former(builder: ImageBuilder, image: Image) -> tuple[BuiltImage, BuiltImage]
     """What `image` is, and what it was before its last update or rollback. Raises NotFound."""
     digest = builder.recipe(image).digest
     now, before = (builder.store.find(kind, image.name, digest) for kind in ("image", "former"))
-    if now is None or before is None:
+    if now is None or before is None or now.commit == before.commit:
         raise NotFound(
             f"there is no former build of {image.name} to return to", "an update keeps one; see: ftos image history"
         )
@@ -151,9 +156,10 @@ def rollback(builder: ImageBuilder, image: Image) -> tuple[BuiltImage, BuiltImag
     with builder.one_at_a_time(image.name):
         before, after = former(builder, image)
         hold = builder.holds.get(image.name)
-        builder.store.swap(image.name, before.digest)
         rejected = {*hold.rejected, before.manifest.lock.digest} - {after.manifest.lock.digest}
-        builder.holds.put(image.name, Hold(pinned=hold.pinned, rejected=tuple(sorted(rejected))))
+        # Before the swap: an image that is what was rejected does no harm, one that comes back would.
+        builder.holds.put(image.name, replace(hold, rejected=tuple(sorted(rejected))))
+        builder.store.swap(image.name, before.digest)
         builder.cache.save_lock(before.digest, after.manifest.lock)
         return before, after
 
@@ -174,11 +180,12 @@ def _versions(*layers: Iterable[LockedPackage]) -> dict[str, str]:
     return {package.name: package.version for layer in layers for package in layer}
 
 
-def _state(built: BuiltImage | None, lock: PackageLock, hold: Hold) -> State:
-    if built is None:
-        return "not built"
-    if built.manifest.lock.digest == lock.digest:
+def _state(built: BuiltImage | None, last: PackageLock | None, lock: PackageLock, hold: Hold) -> State:
+    """`last` is what the next build would take, were there no update; `lock` what the update is."""
+    if built is not None and built.manifest.lock.digest == lock.digest:
         return "current"
-    if hold.pinned:
+    if hold.pinned and (built is not None or last is not None or hold.recipe):
         return "pinned"
-    return "rolled back" if lock.digest in hold.rejected else "changed"
+    if lock.digest in hold.rejected:
+        return "rolled back"
+    return "not built" if built is None else "changed"

@@ -60,7 +60,7 @@ def publish(nano: str, built_at: str, *others: str) -> str:
         (work / "files").mkdir()
         (work / "files/version").write_text(nano)
         (work / "skip").write_text("")
-        return images.store.publish(manifest, [str(work / "files")], work / "skip", [], work).commit
+        return images.store.publish(manifest, [work / "files"], work / "skip", work).commit
 
 
 def test_history_tells_builds_and_what_changed(ftos: Run) -> None:
