@@ -13,8 +13,9 @@ import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,6 +23,8 @@ from ftos.errors import BuildError, quote
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+UNFINISHED = ".tmp"
+"""How the name of a copy ends, which begins with a dot, until it is whole; one that is left is of a killed process."""
 _FLAT = 100
 """Depth from which `remove_tree` moves directories up, so that it never holds more than this many fds."""
 
@@ -84,15 +87,18 @@ def read_beneath(root: int, path: str, limit: int) -> bytes | None:
     return data
 
 
-def copy_verified(source: int, name: str, target: Path, right: str | Callable[[int], bool] | None = None) -> str:
+def copy_verified(
+    source: int, name: str, target: Path, right: str | Callable[[BinaryIO], Iterable[bytes]] | None = None
+) -> str:
     """Copy the regular file `name` of the directory fd `source` to `target`, which appears whole and durable, or not.
 
     The time of the last change is kept: package managers ask mirrors for what is newer.
 
-    right: the SHA-256 that it must have, in hex, or a judge of an fd of the copy (readable, at its beginning).
+    right: the SHA-256 that it must have, in hex; or who reads it and gives what shall be in the copy, and raises
+    ValueError (at the end at the latest) when that is not right.
 
-    Returns the SHA-256 of what was copied, in hex. Raises BuildError when the file is missing, is no regular file, or
-    is not right; then there is no new `target`.
+    Returns the SHA-256 of the copy, in hex. Raises BuildError when the file is missing, is no regular file, or is not
+    right; then there is no new `target`.
     """
     try:
         reading = _open_regular(name, source)
@@ -100,22 +106,23 @@ def copy_verified(source: int, name: str, target: Path, right: str | Callable[[i
         raise BuildError(f"the file {quote(name)} was not delivered: {error.strerror}") from error
     if reading is None:
         raise BuildError(f"{quote(name)} is not a regular file")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}{UNFINISHED}")
     try:
-        with reading, temporary.open("w+b") as writing:
+        with reading, temporary.open("wb") as writing:
             digest = hashlib.sha256()
-            while block := reading.read(1 << 20):
+            for block in right(reading) if callable(right) else iter(partial(reading.read, 1 << 20), b""):
                 digest.update(block)
                 writing.write(block)
+            if isinstance(right, str) and right != digest.hexdigest():
+                raise ValueError
             writing.flush()
-            if callable(right):
-                writing.seek(0)
-            if not (right(writing.fileno()) if callable(right) else right in (None, digest.hexdigest())):
-                raise BuildError(f"the file {quote(name)} has not the content which the signed index promises")
             modified = os.fstat(reading.fileno()).st_mtime_ns
             os.utime(writing.fileno(), ns=(modified, modified))
             os.fdatasync(writing.fileno())
         temporary.replace(target)
+    except ValueError as error:
+        message = f"the file {quote(name)} has not the content which the signed index promises"
+        raise BuildError(message) from error
     finally:
         temporary.unlink(missing_ok=True)
     return digest.hexdigest()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """What is remembered of an image besides its builds: whether it is pinned, what was rolled back, when it was last used.
 
-    places.state/images/<name>.json     pin and rejected updates; none of it when there is no file
+    places.state/images/<name>.json     pin, rejected updates, age of what was pulled; none of it when there is no file
     places.state/used/<name>            empty; the time of its last change is that of the last launch
 
 None of it goes when the image is purged.
@@ -31,6 +31,8 @@ class Hold(Struct, frozen=True, kw_only=True):
     """Digest of the recipe by which it was built when it was pinned; "" when it was not built then."""
     rejected: tuple[str, ...] = ()
     """Digests of locks that were rolled back: no update goes there again."""
+    newest: dict[str, str] = {}
+    """Digest of a recipe → `Manifest.built_at` of the last build that came from a remote: nothing older is taken."""
 
     def holds_other(self, recipe: str) -> bool:
         """Whether it is pinned to what another recipe makes."""

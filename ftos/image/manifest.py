@@ -14,17 +14,25 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+_LONGEST = 1024
+_Words = Annotated[str, Meta(max_length=_LONGEST)]
+
 
 class InstalledPackage(Struct, frozen=True, kw_only=True):
     """A package in a tree, as the tree's own package database describes it."""
 
-    name: str
-    version: str
-    architecture: str
-    source: str = ""
+    name: _Words
+    version: _Words
+    architecture: _Words
+    source: _Words = ""
     """Source package which it was built from."""
-    license: str = ""
+    license: _Words = ""
     """As the package states it; "" where it does not."""
+
+    @classmethod
+    def cut(cls, **fields: str) -> InstalledPackage:
+        """Of fields which may have any length: a database is written by scripts of packages."""
+        return cls(**{name: text[:_LONGEST] for name, text in fields.items()})
 
 
 class LockedPackage(Struct, frozen=True, kw_only=True):

@@ -4,7 +4,8 @@
 `ostree fsck` is no help to who wants to know all that is damaged: it stops at the first directory that is missing, and
 marks commits, which it then passes over the next time. The format is simple: a name is a SHA-256, of the whole file for
 commits, directories (dirtree) and their permissions (dirmeta), and of a header and the content for files. Structures
-are GVariants; numbers in them are big-endian, but for the offsets with which GVariant frames them.
+are GVariants; numbers in them are big-endian, but for the offsets with which GVariant frames them. Only the one normal
+form of a structure is taken: what can be read in two ways would be judged here, and used by ostree, as two things.
 
 In: a repository of mode bare, which nobody prunes meanwhile. Nothing is changed, each object is read once.
 
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from ftos.host.trees import OPEN_FILE
 
-_METADATA_LIMIT = 128 << 20
+_METADATA_LIMIT = 64 << 20
 _BLOCK = 1 << 20
 
 
@@ -55,11 +56,12 @@ class Objects:
         data = self._read(f"{commit}.commit")
         if data is None:
             return None
-        # Six members before the last, which is the dirmeta, are of variable size; the dirtree is the sixth.
+        # Six members before the last, which is the dirmeta, are of variable size; the dirtree is the sixth. Between the
+        # fifth and it is a number, at a multiple of 8.
         width = _width(data)
         offsets = len(data) - 6 * width
-        end = int.from_bytes(data[offsets : offsets + width], "little")
-        if end < 32 or offsets != end + 32:
+        end, body = (int.from_bytes(data[at : at + width], "little") for at in (offsets, offsets + width))
+        if offsets != end + 32 or end != (body + 7) // 8 * 8 + 8 + 32:
             self.damage[f"{commit}.commit"] = "damaged"
             return None
         return data[end - 32 : end].hex(), data[end : end + 32].hex()
@@ -79,6 +81,9 @@ class Objects:
         data = self._read(f"{dirmeta}.dirmeta")
         if data is None:
             return None
+        if len(data) != 12:  # extended attributes would follow, which no build leaves
+            self.damage[f"{dirmeta}.dirmeta"] = "damaged"
+            return None
         uid, gid, mode = (int.from_bytes(data[at : at + 4], "big") for at in (0, 4, 8))
         return uid, gid, mode
 
@@ -87,7 +92,7 @@ class Objects:
         if checksum not in self._files:
             status, actual, problem = None, "", "damaged"
             try:
-                status, actual = _file_checksum(self.path(f"{checksum}.file"))
+                status, actual = file_checksum(self.path(f"{checksum}.file"))
             except FileNotFoundError:
                 problem = "missing"
             except OSError:
@@ -124,27 +129,36 @@ def commit_body(data: bytes) -> str:
     return data[start : end - 1].decode()
 
 
-def _file_checksum(path: Path) -> tuple[os.stat_result, str]:
+def file_checksum(path: Path) -> tuple[os.stat_result, str]:
     """Status of a file or symlink, and its checksum as ostree computes it. Raises OSError."""
     status = os.lstat(path)
     if stat.S_ISLNK(status.st_mode):
-        return status, hashlib.sha256(_header(status, os.fsencode(os.readlink(path)))).hexdigest()
+        target = os.fsencode(os.readlink(path))
+        return status, hashlib.sha256(header(status.st_uid, status.st_gid, status.st_mode, target)).hexdigest()
     fd = os.open(path, OPEN_FILE)
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return status, ""
-        digest = hashlib.sha256(_header(status, b""))
-        while block := os.read(fd, _BLOCK):
-            digest.update(block)
+        return status, content_checksum(fd, header(status.st_uid, status.st_gid, status.st_mode, b""))
     finally:
         os.close(fd)
-    return status, digest.hexdigest()
 
 
-def _header(status: os.stat_result, target: bytes) -> bytes:
-    """The header of a file object without extended attributes, of type (uuuusa(ayay)), with its size before it."""
-    numbers = (status.st_uid, status.st_gid, status.st_mode, 0)
+def content_checksum(fd: int, start: bytes) -> str:
+    """SHA-256 of `start` and what is read from `fd`. Raises OSError."""
+    digest = hashlib.sha256(start)
+    while block := os.read(fd, _BLOCK):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def header(uid: int, gid: int, mode: int, target: bytes) -> bytes:
+    """The header of a file object without extended attributes, of type (uuuusa(ayay)), with its size before it.
+
+    target: of a symlink; b"" for a file.
+    """
+    numbers = (uid, gid, mode, 0)
     body = b"".join(number.to_bytes(4, "big") for number in numbers) + target + b"\0"
     end = len(body)
     width = next(width for width in (1, 2, 4) if end + width < 1 << 8 * width)
@@ -155,42 +169,55 @@ def _header(status: os.stat_result, target: bytes) -> bytes:
 def _listing(data: bytes) -> DirectoryListing:
     """A dirtree, of type (a(say)a(sayay)). Raises ValueError or IndexError for what is none."""
     width = _width(data)
-    middle = int.from_bytes(data[-width:], "little")
-    files, directories = {}, {}
-    for entry in _array(data[:middle]):
-        name, end = _name(entry)
-        files[name] = _checksum(entry, end)
-    for entry in _array(data[middle:-width]):
-        name, end = _name(entry)
-        directories[name] = _checksum(entry, end), _checksum(entry, end + 32)
+    middle = _offset(data, len(data) - width, width)
+    files = {name: first for name, (first,) in _entries(data[:middle], 1)}
+    directories = {name: (first, second) for name, (first, second) in _entries(data[middle:-width], 2)}
+    if files.keys() & directories.keys():
+        raise ValueError("a name twice")
     return DirectoryListing(files, directories)
+
+
+def _entries(data: bytes, checksums: int) -> Iterator[tuple[str, list[str]]]:
+    """Name, and as many checksums as there are, of each entry of a dirtree. Names are in order, none is there twice."""
+    last = b""
+    for entry in _array(data):
+        # The ends of the members but the last one stand behind all, in reverse.
+        width = _width(entry)
+        end = _offset(entry, len(entry) - width, width)
+        ends = [_offset(entry, len(entry) - number * width, width) for number in range(1, checksums + 1)]
+        right = [end + 32 * number for number in range(checksums)]
+        if end < 2 or entry[end - 1] or ends != right or len(entry) != ends[-1] + 32 + checksums * width:
+            raise ValueError("not an entry")
+        name = entry[: end - 1]
+        if name in (b".", b"..") or b"/" in name or b"\0" in name or name <= last:
+            raise ValueError(name)
+        last = name
+        yield name.decode(), [entry[start : start + 32].hex() for start in ends]
 
 
 def _array(data: bytes) -> Iterator[bytes]:
     """The elements, of variable size, of an array: behind them is a table of their ends."""
+    if not data:
+        return
     width = _width(data)
-    table = int.from_bytes(data[-width:], "little")
+    table = _offset(data, len(data) - width, width)
     start = 0
     for at in range(table, len(data), width):
-        end = int.from_bytes(data[at : at + width], "little")
+        end = _offset(data, at, width)
+        if end < start:
+            raise ValueError(end)
         yield data[start:end]
         start = end
+    if start != table:
+        raise ValueError(table)
 
 
-def _name(entry: bytes) -> tuple[str, int]:
-    """The string at the begin of a structure, and where it ends; that is written last."""
-    end = int.from_bytes(entry[-_width(entry) :], "little")
-    name = os.fsdecode(entry[: end - 1])
-    if name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise ValueError(name)
-    return name, end
-
-
-def _checksum(entry: bytes, start: int) -> str:
-    checksum = entry[start : start + 32]
-    if len(checksum) != 32:
-        raise ValueError(start)
-    return checksum.hex()
+def _offset(data: bytes, at: int, width: int) -> int:
+    """Raises ValueError when it points beyond the data."""
+    offset = int.from_bytes(data[at : at + width], "little")
+    if at < 0 or at + width > len(data) or offset > at:
+        raise ValueError(offset)
+    return offset
 
 
 def _width(data: bytes) -> int:

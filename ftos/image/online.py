@@ -5,11 +5,16 @@ and mirrors reached. One way for all package managers and for remotes. What the 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from urllib.parse import unquote
 
+from ftos.image import download
 from ftos.image.workshop import Workshop
 from ftos.plan.containers import foreign_bind, host_bind
 from ftos.plan.records import Mount, MountFlag
@@ -26,6 +31,7 @@ ENVIRONMENT = {
 PYTHON = str(Path(sys.executable).resolve())
 """What runs our own programs there."""
 _NAME_SERVICE = ("gai.conf", "hosts", "nsswitch.conf", "resolv.conf", "services", "ssl/cert.pem")
+_DOWNLOADED = re.compile(rb"\(([0-9]{1,6})/[0-9]{1,6}\) \S{1,255} ([0-9]{1,9}) MiB")
 _PROXIES = ("all_proxy", "http_proxy", "https_proxy", "no_proxy")
 
 
@@ -56,4 +62,36 @@ def local_directory(url: str) -> str:
 def local_binds(urls: Iterable[str]) -> list[Mount]:
     """The directories of those `urls` which are `file:///`."""
     local = sorted({url for url in urls if url.startswith("file:///")})
-    return [host_bind(Path(url.removeprefix("file://")), local_directory(url), MountFlag.OPTIONAL) for url in local]
+    return [
+        host_bind(Path(unquote(url.removeprefix("file://"))), local_directory(url), MountFlag.OPTIONAL) for url in local
+    ]
+
+
+def as_seen(url: str, mirrors: Iterable[str], scheme: str = "file") -> str:
+    """`url` as the container must write it that has the `local_binds` of `mirrors`; `scheme` is for what is in them."""
+    for mirror in sorted(mirrors, key=len, reverse=True):
+        if mirror.startswith("file:///") and url.startswith(mirror.rstrip("/") + "/"):
+            return f"{scheme}:{local_directory(mirror)}/{url.removeprefix(mirror.rstrip('/')).lstrip('/')}"
+    return url
+
+
+def as_known(url: str, mirrors: Iterable[str], scheme: str) -> str:
+    """The way back: the `url` of such a container as everybody else must write it."""
+    for mirror in mirrors:
+        seen = f"{scheme}:{local_directory(mirror)}/"
+        if mirror.startswith("file:///") and url.startswith(seen):
+            return f"{mirror.rstrip('/')}/{url.removeprefix(seen)}"
+    return url
+
+
+def download_command(workshop: Workshop, orders: Sequence[download.Order], place: str) -> list[str]:
+    """What a container with `online_binds` must run to get `orders` into the directory `place` of `FETCH`."""
+    shutil.copyfile(download.__file__, workshop.config / "download.py")
+    (workshop.config / "orders.json").write_text(json.dumps(orders))
+    return [PYTHON, "-I", f"{CONFIG}/download.py", f"{CONFIG}/orders.json", f"{FETCH}/{place}"]
+
+
+def parse_download(line: bytes) -> tuple[int, int] | None:
+    """Which order that program is at, from 1, and how many MiB it has got; None for what is no line of progress."""
+    match = _DOWNLOADED.fullmatch(line)
+    return (int(match[1]), int(match[2])) if match else None

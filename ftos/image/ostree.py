@@ -25,8 +25,8 @@ class Ostree:
     def __init__(self, repository: Path, what: str = "the image store") -> None:
         self._repository = repository
         self._what = what
-        self.lock: int | None = None
-        """fd of a lock which each command keeps: when this process is killed, its last command still has the lock."""
+        self.locks: list[int] = []
+        """fds of locks which each command keeps: when this process is killed, its last command still has them."""
 
     def initialise(self, mode: str = "bare") -> None:
         """Make the repository; nothing happens when there is one."""
@@ -95,14 +95,6 @@ class Ostree:
         """Take `commit` out of the repository `source`, with a look at the checksum of each object; no ref names it."""
         self._run("pull-local", "--untrusted", str(source), commit)
 
-    def entries(self, commit: str) -> list[str]:
-        """What is in `commit`: `-00644 UID GID SIZE { XATTRS } PATH` a line; `d` directory, `l` symlink."""
-        return self._run("ls", "--recursive", "--xattrs", commit).splitlines()
-
-    def text(self, commit: str, path: str) -> str:
-        """The content of the file `path` of `commit`; what is no UTF-8 is replaced."""
-        return self._run("cat", commit, path)
-
     def sign(self, commit: str, key: str, home: Path) -> None:
         """Add the signature of the GPG key with the id `key`, out of the GPG directory `home`, if it is not there."""
         self._run("gpg-sign", f"--gpg-homedir={home}", commit, key)
@@ -130,7 +122,7 @@ class Ostree:
                 errors="replace",
                 umask=0o022,
                 env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
-                pass_fds=[] if self.lock is None else [self.lock],
+                pass_fds=self.locks,
             )
         except FileNotFoundError:
             raise Unsupported("the command ostree is not installed", "install the package ostree") from None

@@ -15,6 +15,7 @@ import os
 import shutil
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -53,12 +54,14 @@ class PackageCache:
     def missing(self, packages: Iterable[LockedPackage]) -> list[LockedPackage]:
         return [package for package in packages if not self._path(package).is_file()]
 
-    def add(self, source: int, package: LockedPackage, verify: Callable[[int], bool] | None = None) -> None:
+    def add(
+        self, source: int, package: LockedPackage, read: Callable[[BinaryIO], Iterable[bytes]] | None = None
+    ) -> None:
         """Take the file of `package` out of the directory fd `source`.
 
-        Raises BuildError unless its SHA-256 is right, or, for another checksum, `verify` says so of an fd of the copy.
+        Raises BuildError unless its SHA-256 is right. With another checksum, `read` decides, as in `copy_verified`.
         """
-        copy_verified(source, package.file, self._path(package), verify or package.checksum.removeprefix("sha256:"))
+        copy_verified(source, package.file, self._path(package), read or package.checksum.removeprefix("sha256:"))
 
     def lay_out(self, packages: Iterable[LockedPackage], directory: Path) -> None:
         """Give the files of `packages` their names in `directory`, without a copy where that can be."""

@@ -22,7 +22,6 @@ import base64
 import hashlib
 import os
 import re
-import shutil
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,16 +29,15 @@ from urllib.parse import unquote, urlsplit
 
 from ftos.errors import BuildError, quote
 from ftos.host.trees import directory, directory_beneath, read_beneath
-from ftos.image import receive
-from ftos.image.online import CONFIG, ENVIRONMENT, FETCH, PYTHON, online_binds, proxies
+from ftos.image.download import SLOWEST, Order
+from ftos.image.online import CONFIG, ENVIRONMENT, FETCH, download_command, online_binds, parse_download, proxies
 from ftos.image.ostree import Ostree
+from ftos.image.watchdog import fetching
 from ftos.image.workshop import Workshop
 from ftos.plan.containers import foreign_bind, host_bind
 
 LOOK_SECONDS = 60
 """Within which a server must have told what it has."""
-SLOWEST = 16 << 10
-"""Bytes a second. A server that is slower is of no use."""
 SUMMARY_LIMIT = 64 << 20
 """Bytes of the list of all that a server has, and of one commit."""
 
@@ -58,7 +56,6 @@ _CHECK = (
 )
 _COMMIT = re.compile(rb"[0-9a-f]{64}\n?")
 _OBJECT = re.compile(r"[0-9a-f]{62}\.(commit|commitmeta|dirmeta|dirtree|file)")
-_MEBIBYTES = re.compile(rb"[0-9]{1,7} MiB")
 
 
 class Pull:
@@ -122,6 +119,8 @@ class Pull:
             pull = self._ostree("pull", "--disable-static-deltas", "--network-retries=2", "remote", self._commit)
             self._run("pull of the files", pull, seconds, limit)
         self._take()
+        # The signature was looked at, and its checksum is nobody's: the store has no use for it.
+        (self.taken / f"objects/{self._commit[:2]}/{self._commit[2:]}.commitmeta").unlink(missing_ok=True)
 
     # --- inside ---
 
@@ -133,7 +132,6 @@ class Pull:
         (workshop.config / "remote").write_text(remote)
         (workshop.config / "key").write_bytes(key)
         (workshop.config / "none").mkdir()
-        shutil.copyfile(receive.__file__, workshop.config / "receive.py")
         here = Ostree(workshop.directory / "here", "the copy of what is here")
         here.initialise()
         if self._here is not None:
@@ -150,9 +148,17 @@ class Pull:
         self._workshop.with_tools("look at the signature", command, binds, _ENVIRONMENT)
 
     def _by_delta(self, limit: int, seconds: int) -> bool:
-        """Whether there was a static delta, and all is in it."""
-        place = delta_path(self._here, self._commit)
-        command = [PYTHON, "-I", f"{CONFIG}/receive.py", f"{self._url}/{place}", _DELTA, str(limit)]
+        """Whether there was a static delta, and all is in it.
+
+        ostree's own client gets most files of a delta a second time, one by one, when the commit is signed with GPG: it
+        begins to look for what is missing as soon as it has the signature.
+        """
+        place = f"{self._url}/{delta_path(self._here, self._commit)}/"
+        orders = [
+            Order([(f"{place}superblock", "there is no delta")], "superblock", limit),
+            Order([(place, "part of the delta ")], "", limit, numbered=True),
+        ]
+        command = download_command(self._workshop, orders, "delta")
         try:
             self._run("download of a delta", command, seconds, limit, self._count)
             apply = self._ostree("static-delta", "apply-offline", _DELTA)
@@ -162,10 +168,10 @@ class Pull:
         return True
 
     def _count(self, line: bytes) -> bool:
-        known = _MEBIBYTES.fullmatch(line) is not None
-        if known:
-            self._workshop.progress.update(0, 0, line.decode())
-        return known
+        progress = parse_download(line)
+        if progress is not None:
+            self._workshop.progress.update(0, 0, f"{progress[1]} MiB")
+        return progress is not None
 
     def _take(self) -> None:
         """Move the objects of `child`, as far as they are regular files, to `taken`; what is there stays."""
@@ -201,7 +207,8 @@ class Pull:
         ]
         shell = ["/bin/sh", "-c", _BOUNDED, "sh", str(limit // 512), str(seconds), *command]
         environment = _ENVIRONMENT | (proxies() if network else {})
-        self._workshop.with_tools(step, shell, binds, environment, is_progress, network)
+        patience = fetching(limit) if network else None
+        self._workshop.with_tools(step, shell, binds, environment, is_progress, patience)
 
 
 def delta_path(before: str | None, commit: str) -> str:

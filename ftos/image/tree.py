@@ -43,8 +43,8 @@ EMPTY = ("dev", "proc", "run", "sys", "tmp", "var/tmp")
 MACHINE = ("etc/hostname", "etc/resolv.conf", "var/lib/dbus/machine-id")
 """Files that say something about the machine of the build."""
 
-_DEEPEST = 128
-_ACCOUNT_FILE_LIMIT = 1 << 20
+DEEPEST = 128
+ACCOUNT_FILE_LIMIT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def disarm(upper: Path, note: Callable[[str], None]) -> None:
 
 
 def _disarm(fd: int, path: str, depth: int, note: Callable[[str], None]) -> None:
-    if depth > _DEEPEST:
-        raise BuildError(f"the image's directories are nested more than {_DEEPEST} levels deep")
+    if depth > DEEPEST:
+        raise BuildError(f"the image's directories are nested more than {DEEPEST} levels deep")
     _drop_bits(fd, os.fstat(fd))
     for name in os.listdir(fd):
         status = os.stat(name, dir_fd=fd, follow_symlinks=False)
@@ -224,7 +224,7 @@ def make_additions(view: int, target: Path, links: Sequence[Link]) -> None:
 
 
 def _add_account_file(view: int, target: Path, path: str) -> None:
-    data = read_beneath(view, path, _ACCOUNT_FILE_LIMIT)
+    data = read_beneath(view, path, ACCOUNT_FILE_LIMIT)
     status = status_beneath(view, path)
     if data is None or status is None:
         if path in accounts.REQUIRED:

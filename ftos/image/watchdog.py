@@ -14,6 +14,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ftos.errors import BuildError, quote
+from ftos.image.download import GRACE, SLOWEST
 
 _RESERVE = 256 << 20
 _INODES_SHARE = 50
@@ -28,8 +29,11 @@ class Patience(Struct, frozen=True, kw_only=True):
     """Seconds without any output."""
 
 
-FETCHING = Patience(total=24 * 3600, silence=24 * 3600)
-"""No script of a package runs while packages are fetched, and lines may be slow; who fetches knows when to give up."""
+def fetching(*sizes: int) -> Patience:
+    """For who gets files of at most `sizes` bytes, one after the other, and says when it begins with one: each may take
+    its time, but who sends them must not hold up a build by it."""
+    seconds = [GRACE + 1 + size // SLOWEST for size in sizes]
+    return Patience(total=GRACE + sum(size // SLOWEST + 1 for size in sizes), silence=max(seconds, default=GRACE))
 
 
 def reserve(path: Path) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ftos.image.container import BuildLog, Runner, run_logged
 from ftos.image.progress import Progress
-from ftos.image.watchdog import FETCHING, Patience, Watchdog
+from ftos.image.watchdog import Patience, Watchdog
 from ftos.plan.containers import build_container, foreign_bind, host_bind, tools_container
 from ftos.plan.records import FOREIGN_BASE, LaunchPlan, Mount
 
@@ -73,13 +73,13 @@ class Workshop:
         binds: Sequence[Mount],
         environment: Mapping[str, str],
         is_progress: Callable[[bytes], bool] = lambda line: False,
-        network: bool = False,
+        network: Patience | None = None,
         tree: Path | None = None,
     ) -> None:
         """Run `command`, a program of the host or of `tree`, where it sees `binds` only. Raises BuildError when it
         fails.
 
-        tree: a directory with foreign ids, which stays as it is.
+        network: it has one, and is given up by this. tree: a directory with foreign ids, which stays as it is.
         """
         plan = tools_container(
             name=self._plan_name,
@@ -87,10 +87,10 @@ class Workshop:
             command=command,
             environment=environment,
             binds=binds,
-            network=network,
+            network=network is not None,
             tree=tree,
         )
-        self._run(plan, step, is_progress, FETCHING if network else self._patience)
+        self._run(plan, step, is_progress, network or self._patience)
 
     def inside(
         self,

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import http.server
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -403,6 +406,62 @@ def test_a_connection_that_breaks_is_tried_again_and_told(
 
 
 # --- packages -------------------------------------------------------------------------------------------------------
+
+
+EVIL = b"touch /tmp/evil\n"
+
+
+def entry(name: str, content: bytes, kind: bytes = b"0", mode: int = 0o755) -> bytes:
+    info = tarfile.TarInfo(name)
+    info.type, info.size, info.mode = kind, len(content), mode
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
+def words(**more: str) -> bytes:
+    """What a pax entry says."""
+    lines = ((len(key) + len(value) + 3, f" {key}={value}\n") for key, value in more.items())
+    return b"".join(f"{size + len(str(size + len(str(size))))}{line}".encode() for size, line in lines)
+
+
+SPARSE = {
+    "GNU.sparse.major": "1",
+    "GNU.sparse.minor": "0",
+    "GNU.sparse.name": "etc/profile.d/evil.sh",
+    "GNU.sparse.realsize": str(len(EVIL)),
+}
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        entry("etc/profile.d/evil.sh", EVIL),
+        entry(".pre-install", b"#!/bin/sh\n" + EVIL),
+        entry("p", words(**SPARSE), b"x")
+        + entry(".SIGN.RSA.y", f"1\n0\n{len(EVIL)}\n".encode().ljust(512, b"\0") + EVIL),
+        entry("p", words(path="etc/profile.d/evil.sh"), b"g") + entry(".SIGN.RSA.y", EVIL),
+    ],
+)
+def test_what_a_mirror_hides_beside_a_signature_is_never_unpacked(world: World, hidden: bytes) -> None:
+    """It needs no key for that: checksums of packages leave out signatures. One package is of the base tree."""
+    world.offer(HELLO)
+    for file in (*world.repository.place().glob("zlib-*.apk"), world.repository.place("community") / "hello-1-r0.apk"):
+        content = file.read_bytes()
+        signature = zlib.decompressobj(wbits=31)
+        signature.decompress(content)
+        size = len(content) - len(signature.unused_data)
+        tar = entry(".SIGN.RSA.x", b"") + hidden
+        packed = zlib.compressobj(9, zlib.DEFLATED, -15)
+        body = packed.compress(tar) + packed.flush() + struct.pack("<II", zlib.crc32(tar), len(tar))
+        padding = size - len(body) - 11
+        assert padding >= 0, "the file must not become larger"
+        file.unlink()  # it is a hardlink of what other tests have
+        file.write_bytes(b"\x1f\x8b\x08\x10" + bytes(6) + b"x" * padding + b"\0" + body + signature.unused_data)
+    built = world.build("hello", "hello")
+    assert (built.tree / "usr/bin/hello").exists()
+    assert not [path for path in built.tree.rglob("*") if path.name.startswith((".SIGN", ".pre", "evil", "PaxHeaders"))]
+    assert not (built.tree / "tmp/evil").exists()
+    for file in world.builder.cache.files().values():
+        assert gzip.decompress(file.read_bytes()).startswith(b".PKGINFO\0")
 
 
 @pytest.mark.usefixtures("undamaged")

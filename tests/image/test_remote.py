@@ -293,10 +293,26 @@ def _bad_shadow(tree: Path) -> None:
     os.chown(tree / "etc/shadow", FOREIGN_BASE, FOREIGN_BASE)
 
 
+def sign_another(fleet: Fleet, spoil: Spoil) -> None:
+    """Export an image which was changed by `spoil` after all that a build sees to."""
+    built = publish(fleet.store, "notes", "1")
+    copy = fleet.store.root / "copy"
+    subprocess.run(["cp", "-a", "--no-target-directory", str(built.tree), str(copy)], check=True)
+    spoil(copy)
+    repo = f"--repo={fleet.store.repository}"
+    body = fleet.store.root / "body"
+    body.write_text(fleet.store.ostree.body(built.commit))
+    command = ["ostree", "commit", repo, "--orphan", "--no-bindings", "--subject=x", f"--body-file={body}"]
+    done = subprocess.run([*command, f"--tree=dir={copy}"], check=True, capture_output=True, text=True)
+    with fleet.store.build_directory() as work, fleet.store.changing():
+        fleet.store.enter(done.stdout.strip(), built.manifest, work)
+    fleet.export()
+
+
 @pytest.mark.parametrize(
     ("spoil", "why"),
     [
-        (_setuid, "this must not be in an image: '-04755"),
+        (_setuid, "'/usr/bin/program-1' must not be in an image: -rwsr-xr-x"),
         (_of_root, "'/usr/bin/program-1' in the image belongs to an account of the host"),
         (_bad_shadow, "'root:x:0:0:' is malformed"),
     ],
@@ -308,22 +324,23 @@ def test_what_the_key_signed_must_be_harmless_all_the_same(fleet: Fleet, phone: 
 
 
 def test_extended_attributes_in_a_signed_commit_are_refused(fleet: Fleet, phone: Phone) -> None:
-    built = publish(fleet.store, "notes", "1")
-    copy = fleet.store.root / "copy"
-    shutil.copytree(built.tree, copy, symlinks=True)
-    subprocess.run(["cp", "-a", "--no-target-directory", str(built.tree), str(copy)], check=True)
-    os.setxattr(
-        copy / "usr/bin/program-1", "security.capability", bytes.fromhex("0100000200040000000000000000000000000000")
-    )
-    repo = f"--repo={fleet.store.repository}"
-    body = fleet.store.root / "body"
-    body.write_text(fleet.store.ostree.body(built.commit))
-    command = ["ostree", "commit", repo, "--orphan", "--no-bindings", "--subject=x", f"--body-file={body}"]
-    done = subprocess.run([*command, f"--tree=dir={copy}"], check=True, capture_output=True, text=True)
-    with fleet.store.build_directory() as work, fleet.store.changing():
-        fleet.store.enter(done.stdout.strip(), built.manifest, work)
-    fleet.export()
-    assert_refused(phone, "security.capability")
+    capability = bytes.fromhex("0100000200040000000000000000000000000000")
+    sign_another(fleet, lambda tree: os.setxattr(tree / "usr/bin/program-1", "security.capability", capability))
+    assert_refused(phone, "has extended attributes, which must not be in an image")
+
+
+def test_a_target_with_a_line_break_hides_nothing(fleet: Fleet, phone: Phone) -> None:
+    """In a listing of the commit it looks like a directory /proc, which is a symlink in truth."""
+
+    def forge(tree: Path) -> None:
+        (tree / "proc").rmdir()
+        (tree / "proc").symlink_to("usr/evil")
+        (tree / "z").symlink_to(f"x\nd00555 {FOREIGN_BASE} {FOREIGN_BASE} 0 {{ @a(ayay) [] }} /proc")
+        for name in ("proc", "z"):
+            os.chown(tree / name, FOREIGN_BASE, FOREIGN_BASE, follow_symlinks=False)
+
+    sign_another(fleet, forge)
+    assert_refused(phone, "'/proc' in the image is not the directory that must be there")
 
 
 @pytest.mark.parametrize(
@@ -358,6 +375,57 @@ def test_a_replay_of_an_older_commit_is_refused(
     assert take(phone) is None
     assert "is not newer than what is here" in phone.progress.notes[0]
     assert phone.builder.store.images()[0].commit == second.commit
+
+
+def test_a_replay_after_a_purge_is_refused_until_the_owner_says_otherwise(
+    fleet: Fleet, exported: BuiltImage, phone: Phone, tmp_path: Path
+) -> None:
+    shutil.copytree(fleet.served, tmp_path / "old")
+    publish(fleet.store, "notes", "2")
+    fleet.export()
+    assert take(phone) is not None
+    phone.builder.purge("notes")
+    shutil.rmtree(fleet.served)
+    (tmp_path / "old").rename(fleet.served)
+    assert phone.builder.remotes.served(NOTES, DIGEST) is None
+    phone.progress.notes.clear()
+    assert_refused(phone, "is older than what was taken before, of 2026-01-02T00:00:00Z")
+    assert phone.builder.cache.lock(DIGEST) == lock("2")
+    phone.builder.holds.put("notes", Hold())
+    pulled = take(phone)
+    assert pulled is not None
+    assert pulled.commit == exported.commit
+
+
+def test_what_is_here_may_be_pulled_again_after_a_purge(fleet: Fleet, exported: BuiltImage, phone: Phone) -> None:
+    assert take(phone) is not None
+    phone.builder.purge("notes")
+    pulled = take(phone)
+    assert pulled is not None, phone.progress.notes
+    assert pulled.commit == exported.commit
+
+
+def test_a_remote_that_does_not_answer_is_waited_for_once(
+    fleet: Fleet, phone: Phone, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pull, "LOOK_SECONDS", 2)
+    server.hook = silent
+    remotes = phone.builder.remotes
+    assert remotes.pull(NOTES, DIGEST) is None
+    start, asked = time.monotonic(), len(server.requests)
+    assert remotes.pull(image("other"), DIGEST) is None
+    assert remotes.served(NOTES, DIGEST) is None
+    assert time.monotonic() - start < 1
+    assert len(server.requests) == asked
+    assert len(phone.progress.notes) == 1
+
+
+def test_a_remote_that_has_not_one_image_is_asked_for_the_next(
+    fleet: Fleet, exported: BuiltImage, phone: Phone
+) -> None:
+    remotes = phone.builder.remotes
+    assert remotes.pull(image("other"), DIGEST) is None
+    assert remotes.pull(NOTES, DIGEST) is not None
 
 
 def test_what_was_rolled_back_or_pinned_away_is_not_taken(fleet: Fleet, exported: BuiltImage, phone: Phone) -> None:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from ftos.errors import Unsupported, quote
+from ftos.errors import BuildError, Unsupported, quote
 from ftos.image.manifest import InstalledPackage, LockedPackage
 from ftos.image.packages import PackageCache
 from ftos.image.tree import Leftovers
 from ftos.image.workshop import Workshop
 from ftos.spec.records import Tool
 
+_MOST_PACKAGES = 100_000
 OWN_KEY = "image-"
 """Before the names of an image's own key files in a request: the osbase's may have the same ones."""
 
@@ -97,6 +98,14 @@ class Engine(Protocol):
 
     def installed(self, database: bytes) -> tuple[InstalledPackage, ...]:
         """The packages in a database, by name."""
+
+
+def installed(tool: Engine, tree: int) -> tuple[InstalledPackage, ...]:
+    """The packages in a tree (a directory's fd), by name. Raises BuildError, also for more than memory may hold."""
+    database = tool.database(tree)
+    if database.count(b"\n\n") > _MOST_PACKAGES:  # each of them is a paragraph
+        raise BuildError(f"the tree's package database has more than {_MOST_PACKAGES} packages")
+    return tool.installed(database)
 
 
 def engine(name: str) -> Engine:

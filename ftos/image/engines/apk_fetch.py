@@ -10,7 +10,6 @@ its directory for any repository. Root looks up what apk chose in the indexes, a
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
@@ -19,8 +18,9 @@ from pathlib import Path
 from ftos.errors import BuildError, quote
 from ftos.host.files import read_limited
 from ftos.host.trees import copy_verified, directory, directory_beneath
-from ftos.image.engines import OWN_KEY, FetchRequest, PackageSource, download
-from ftos.image.engines.apk_file import is_package
+from ftos.image.download import Order
+from ftos.image.engines import OWN_KEY, FetchRequest, PackageSource
+from ftos.image.engines.apk_file import vouched
 from ftos.image.engines.apk_text import (
     INDEX,
     Change,
@@ -37,18 +37,20 @@ from ftos.image.engines.apk_text import (
     repository_urls,
 )
 from ftos.image.engines.apk_tool import ApkTool
+from ftos.image.engines.indexes import changing, copy_indexes
 from ftos.image.manifest import LockedPackage
 from ftos.image.online import (
     CONFIG,
     ENVIRONMENT,
-    FETCH,
-    PYTHON,
+    as_seen,
+    download_command,
     local_binds,
-    local_directory,
     online_binds,
+    parse_download,
     proxies,
 )
 from ftos.image.packages import PackageCache
+from ftos.image.watchdog import fetching
 from ftos.image.workshop import Workshop
 from ftos.plan.containers import host_bind
 
@@ -67,21 +69,33 @@ class ApkFetcher:
         for name in ("download", "indexes"):
             workshop.make_foreign(workshop.fetch / name)
         self._config = [host_bind(workshop.config, CONFIG)]
-        self._parsed: dict[Path, tuple[tuple[int, int], Index]] = {}
-        """Of a file of an index: its inode and time of change, and what is in it."""
+        self._indexes = self._fresh("indexes")
+        """Those that are chosen from: the newest when this was made, and after a refresh its own."""
+        self._parsed: dict[str, Index] = {}
+        """Name of such an index → what is in it."""
+        copy_indexes(request.indexes, self._indexes)
 
     def refresh(self) -> dict[str, str]:
         self._workshop.stage("refresh the package indexes")
-        indexes = [self._index_url(url) for source in self._request.sources for url in self._repositories(source)]
-        self._download("indexes", [(url, index_name(url), _INDEX_LIMIT) for url in indexes])
+        repositories = [url for source in self._request.sources for url in self._repositories(source)]
+        indexes = [self._index_url(url) for url in repositories]
+        self._download("indexes", [Order([self._place(url)], index_name(url), _INDEX_LIMIT) for url in indexes])
         taken = self._fresh("taken")
         with directory(self._workshop.fetch) as fetch, directory_beneath(fetch, "indexes") as fetched:
             digests = {name: copy_verified(fetched, name, taken / name) for name in map(index_name, indexes)}
+        parsed: dict[str, Index] = {}
         for source in self._request.sources:
-            self._check(source, taken)
-        with directory(taken) as right:
-            for name in digests:
-                copy_verified(right, name, self._request.indexes / name)
+            parsed |= self._check(source, taken)
+        with changing(self._request.indexes):
+            for url, index in zip(repositories, indexes, strict=True):
+                name = index_name(index)
+                _refuse_older(parsed[name], url, self._request.indexes / name)
+            with directory(taken) as right:
+                for name in digests:
+                    copy_verified(right, name, self._request.indexes / name)
+        for name in digests:
+            (taken / name).replace(self._indexes / name)
+        self._parsed |= parsed
         return digests
 
     def resolve(self, packages: Sequence[str], installed: bytes) -> tuple[LockedPackage, ...]:
@@ -118,43 +132,48 @@ class ApkFetcher:
         if not missing:
             return
         self._workshop.stage(f"download {len(missing)} of {len(packages)} packages")
-        self._download("download", [(package.url, package.file, package.size) for package in missing])
+        orders = [Order([self._place(url) for url in self._urls(p)], p.file, p.size) for p in missing]
+        self._download("download", orders)
         with directory(self._workshop.fetch) as fetch, directory_beneath(fetch, "download") as fetched:
             for package in missing:
-                cache.add(fetched, package, partial(is_package, package=package))
+                cache.add(fetched, package, partial(vouched, package=package))
         self._workshop.progress.update(len(missing), len(missing), "")
 
     # --- the network ---
 
-    def _download(self, place: str, orders: Sequence[tuple[str, str, int]]) -> None:
-        """Get files (URL, name, most bytes) into the directory `place` of workshop.fetch."""
+    def _download(self, place: str, orders: Sequence[Order]) -> None:
+        """Get files into the directory `place` of workshop.fetch."""
         workshop = self._workshop
-        names = {f"({number}/{len(orders)}) {order[1]}".encode(): number for number, order in enumerate(orders, 1)}
 
         def count(line: bytes) -> bool:
-            if line in names:
-                workshop.progress.update(names[line] - 1, len(orders), orders[names[line] - 1][1])
-            return line in names
+            progress = parse_download(line)
+            if progress is not None and 0 < progress[0] <= len(orders):
+                workshop.progress.update(progress[0] - 1, len(orders), orders[progress[0] - 1].name)
+            return progress is not None
 
-        shutil.copyfile(download.__file__, workshop.config / "download.py")
-        where = self._local_directories()
-        seen = [(_as_seen(url, where), url, name, limit) for url, name, limit in orders]
-        (workshop.config / "orders.json").write_text(json.dumps(seen))
-        binds = [*online_binds(workshop), *local_binds(where)]
-        command = [PYTHON, "-I", f"{CONFIG}/download.py", f"{CONFIG}/orders.json", f"{FETCH}/{place}"]
         workshop.with_tools(
             f"download of the {'packages' if place == 'download' else 'package indexes'}",
-            command,
-            binds,
+            download_command(workshop, orders, place),
+            [*online_binds(workshop), *local_binds(self._mirrors())],
             {**ENVIRONMENT, **proxies()},
             count,
-            network=True,
+            network=fetching(*(order.limit for order in orders)),
         )
 
-    def _local_directories(self) -> dict[str, str]:
-        """URL of a mirror that is a directory of this host → where the container sees it."""
-        urls = sorted({source.url for source in self._request.sources if source.url.startswith("file:///")})
-        return {url: local_directory(url) for url in urls}
+    def _mirrors(self) -> list[str]:
+        return [source.url for source in self._request.sources]
+
+    def _place(self, url: str) -> tuple[str, str]:
+        """Where the container finds what is at `url`, and how a person knows it."""
+        return as_seen(url, self._mirrors()), url
+
+    def _urls(self, package: LockedPackage) -> list[str]:
+        """Where the file of `package` may be: where the lock says, unless that is on no mirror of today; then in any
+        repository of today first. Its checksum decides."""
+        repositories = [url for source in self._request.sources for url in self._repositories(source)]
+        if any(package.url.startswith(f"{url}/") for url in repositories):
+            return [package.url]
+        return [*(f"{url}/{self._architecture}/{package.file}" for url in repositories), package.url]
 
     # --- indexes ---
 
@@ -164,9 +183,9 @@ class ApkFetcher:
     def _index_url(self, repository: str) -> str:
         return f"{repository}/{self._architecture}/{INDEX}"
 
-    def _check(self, source: PackageSource, taken: Path) -> None:
-        """Whether the indexes of `source` in the directory `taken` are signed by its keys, of the osbase's release, and
-        not older than those known. Raises BuildError."""
+    def _check(self, source: PackageSource, taken: Path) -> dict[str, Index]:
+        """The indexes of `source` in the directory `taken`, by name. Raises BuildError unless they are signed by its
+        keys and of the osbase's release."""
         keys = self._fresh("keys")
         for name in source.keys:
             # apk looks a key up by the name which the signature gives.
@@ -175,33 +194,27 @@ class ApkFetcher:
         arguments = ["--keys-dir", f"{CONFIG}/keys", "--repositories-file", "/dev/null", "verify"]
         arguments += [f"{CONFIG}/taken/{name}" for name in urls.values()]
         self._tool.run(f"check of the signature of {', '.join(urls)}", arguments, self._config)
+        indexes = {}
         for url, name in urls.items():
-            index = _read(taken / name, url)
+            indexes[name] = index = _read(taken / name, url)
             foreign = foreign_release(self._request.osbase, url, index) if source.extra else None
             if foreign is not None:
                 raise BuildError(
                     f"the repository {quote(url)} belongs to {foreign}, not to {self._request.osbase}",
                     "name the repository for this release, or build the image on the other osbase",
                 )
-            known = self._request.indexes / name
-            if known.exists() and is_older(index, _read(known, url)):
-                raise BuildError(
-                    f"the signed index of {quote(url)} is older than the one known",
-                    f"try again later, or another mirror; to take it nonetheless, remove {quote(known, 4096)}",
-                )
+        return indexes
 
     def _known(self) -> Iterator[tuple[str, Index]]:
         """URL of each repository, in the order of the sources, and the index that is known of it."""
         for source in self._request.sources:
             for url in self._repositories(source):
-                file = self._request.indexes / index_name(self._index_url(url))
-                if not file.exists():
+                name = index_name(self._index_url(url))
+                if not (self._indexes / name).exists():
                     raise BuildError(f"no index of the repository {quote(url)} is known yet", "try again with network")
-                status = file.stat()
-                identity = status.st_ino, status.st_mtime_ns
-                if file not in self._parsed or self._parsed[file][0] != identity:
-                    self._parsed[file] = identity, _read(file, url)
-                yield url, self._parsed[file][1]
+                if name not in self._parsed:
+                    self._parsed[name] = _read(self._indexes / name, url)
+                yield url, self._parsed[name]
 
     # --- the choice ---
 
@@ -221,7 +234,7 @@ class ApkFetcher:
         for number, (url, _) in enumerate(known):
             place = repositories / str(number) / self._architecture
             place.mkdir(parents=True)
-            shutil.copyfile(self._request.indexes / index_name(self._index_url(url)), place / INDEX)
+            shutil.copyfile(self._indexes / index_name(self._index_url(url)), place / INDEX)
             lines.append(f"{CONFIG}/available/{number}\n")
         (self._workshop.config / "repositories").write_text("".join(lines))
 
@@ -263,16 +276,16 @@ class ApkFetcher:
         return path
 
 
+def _refuse_older(index: Index, url: str, known: Path) -> None:
+    if known.exists() and is_older(index, _read(known, url)):
+        raise BuildError(
+            f"the signed index of {quote(url)} is older than the one known",
+            f"try again later, or another mirror; to take it nonetheless, remove {quote(known, 4096)}",
+        )
+
+
 def _read(file: Path, url: str) -> Index:
     try:
         return parse_index(read_limited(file, _INDEX_LIMIT))
     except BuildError as error:
         raise BuildError(f"the repository {quote(url)}: {error.message}") from error
-
-
-def _as_seen(url: str, where: dict[str, str]) -> str:
-    """`url` as the container that downloads must write it."""
-    for mirror, target in where.items():
-        if url.startswith(f"{mirror.rstrip('/')}/"):
-            return f"file://{target}/{url.removeprefix(mirror).lstrip('/')}"
-    return url

@@ -36,6 +36,7 @@ ARCHITECTURES = {
 INDEX = "APKINDEX.tar.gz"
 _INDEX_LIMIT = 256 << 20
 """Bytes of an index when it is unpacked; that of `community` has about 10 MiB."""
+_SEGMENTS = 8
 _RELEASE_PACKAGES = ("alpine-base", "alpine-release")
 """Their version is that of the release."""
 
@@ -102,41 +103,40 @@ def index_name(url: str) -> str:
 def parse_index(data: bytes) -> Index:
     """The content of an APKINDEX.tar.gz whose signature has been checked.
 
-    It has the signature's segment, then one with the index and perhaps a description, and nothing else: a signed
-    package is never taken for an index. Raises BuildError for what is no index of this form.
+    It has segments with signatures, which nobody looks into since nothing vouches for them, then one with the index and
+    perhaps a description: a signed package is never taken for an index. Raises BuildError for what is no index of this
+    form.
     """
     try:
-        with tarfile.open(fileobj=io.BytesIO(_gunzip(data)), mode="r:", ignore_zeros=True) as archive:
+        with tarfile.open(fileobj=io.BytesIO(_last_segment(data)), mode="r:") as archive:
             members = archive.getmembers()
-            signed = [member for member in members if not member.name.startswith(".SIGN.")]
-            if not all(member.isreg() for member in members) or not {m.name for m in signed} <= {
-                "APKINDEX",
-                "DESCRIPTION",
-            }:
+            if not all(member.isreg() and member.name in ("APKINDEX", "DESCRIPTION") for member in members):
                 raise BuildError("the signed file is not a package index")
             member = archive.getmember("APKINDEX")
             file = archive.extractfile(member)
             text = file.read().decode(errors="replace") if file is not None else ""
-    except (tarfile.TarError, KeyError, ValueError) as error:
+    except (tarfile.TarError, KeyError, ValueError, RecursionError) as error:
         raise BuildError(f"the package index can't be read: {quote(error)}") from error
     return Index(int(member.mtime), tuple(_stanzas(text)))
 
 
-def _gunzip(data: bytes) -> bytes:
-    """All members of a gzip file. Raises ValueError."""
-    out = io.BytesIO()
-    while data:
+def _last_segment(data: bytes) -> bytes:
+    """The last member of a gzip file, unpacked. Raises ValueError."""
+    content = b""
+    for _ in range(_SEGMENTS):
         member = zlib.decompressobj(wbits=31)
         try:
-            out.write(member.decompress(data, _INDEX_LIMIT - out.tell() + 1))
+            content = member.decompress(data, _INDEX_LIMIT + 1)
         except zlib.error as error:
             raise ValueError(str(error)) from error
-        if out.tell() > _INDEX_LIMIT:
+        if len(content) > _INDEX_LIMIT:
             raise ValueError(f"more than {_INDEX_LIMIT} bytes")
         if not member.eof:
             raise ValueError("it ends too early")
         data = member.unused_data
-    return out.getvalue()
+        if not data:
+            return content
+    raise ValueError(f"more than {_SEGMENTS} segments")
 
 
 def _stanzas(text: str) -> Iterator[dict[str, str]]:
@@ -245,7 +245,7 @@ def parse_change(line: bytes) -> Change | None:
 def parse_installed(database: bytes) -> tuple[InstalledPackage, ...]:
     """The packages of a database, by name."""
     found = (
-        InstalledPackage(
+        InstalledPackage.cut(
             name=stanza["P"],
             version=stanza.get("V", ""),
             architecture=stanza.get("A", ""),

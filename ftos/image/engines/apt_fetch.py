@@ -9,16 +9,17 @@ hashes; root takes the files out of the container's directory and checks the has
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from ftos.errors import BuildError, quote
 from ftos.host.trees import copy_verified, directory, directory_beneath, read_beneath
 from ftos.image.engines import FetchRequest
 from ftos.image.engines.apt_text import (
-    INDEX_NAME,
     apt_configuration,
     as_status,
     debian_architecture,
@@ -30,15 +31,19 @@ from ftos.image.engines.apt_text import (
     source_line,
     transport_settings,
 )
+from ftos.image.engines.indexes import INDEX_NAME, changing, copy_indexes
 from ftos.image.manifest import LockedPackage
-from ftos.image.online import CONFIG, ENVIRONMENT, FETCH, local_binds, online_binds
+from ftos.image.online import CONFIG, ENVIRONMENT, FETCH, as_known, as_seen, local_binds, online_binds
 from ftos.image.packages import PackageCache
+from ftos.image.watchdog import Patience, fetching
 from ftos.image.workshop import Workshop
 from ftos.plan.records import FOREIGN_BASE
 
 _ENVIRONMENT = {**ENVIRONMENT, "APT_CONFIG": f"{CONFIG}/apt.conf"}
 _STATUS_LIMIT = 64 << 20
 _INDEX_LIMIT = 16 << 20
+_ALL_INDEXES = 64 << 20
+"""Bytes that a refresh fetches at most, packed; those of Debian's main suite have about 10 MiB."""
 _DOWNLOADER = "/usr/lib/apt/apt-helper"
 _RELEASES = "$(REPO_URI)|$(RELEASE)|$(ORIGIN)|$(CODENAME)|$(SUITE)"
 _NO_INDEXES = {"auxfiles", "lock", "partial"}
@@ -51,11 +56,12 @@ class AptFetcher:
         self._workshop = workshop
         self._request = request
         self._configure()
-        self._binds = [*online_binds(workshop), *local_binds(source.url for source in request.sources)]
+        self._mirrors = [source.url for source in request.sources]
+        self._binds = [*online_binds(workshop), *local_binds(self._mirrors)]
 
     def refresh(self) -> dict[str, str]:
         self._workshop.stage("refresh the package indexes")
-        self._apt("fetch of the package indexes", ["apt-get", "update", "-q"], network=True)
+        self._apt("fetch of the package indexes", ["apt-get", "update", "-q"], network=fetching(_ALL_INDEXES))
         if any(source.extra for source in self._request.sources):
             self._refuse_foreign()
         with directory(self._workshop.fetch) as fetched, directory_beneath(fetched, "lists") as lists:
@@ -70,7 +76,8 @@ class AptFetcher:
         def take(line: bytes) -> bool:
             package = parse_uri(line)
             if package is not None:
-                found[package.file] = package
+                url = as_known(package.url, self._mirrors, "copy")
+                found[package.file] = replace(package, url=url)
             return package is not None
 
         if wanted:
@@ -89,25 +96,54 @@ class AptFetcher:
         missing = cache.missing(packages)
         if not missing:
             return
+        self._workshop.stage(f"download {len(missing)} of {len(packages)} packages")
+        urls = {package.file: self._urls(package) for package in missing}
+        left, attempt = missing, 0
+        while left:
+            failure = None
+            try:
+                self._fetch([(package, urls[package.file][attempt]) for package in left])
+            except BuildError as error:
+                failure = error
+            with directory(self._workshop.fetch) as fetch, directory_beneath(fetch, "archives") as archives:
+                for package in left:
+                    with suppress(*([BuildError] if failure is not None else [])):
+                        cache.add(archives, package)
+            left, attempt = cache.missing(left), attempt + 1
+            if failure is not None and any(len(urls[package.file]) == attempt for package in left):
+                raise failure
+        self._workshop.progress.update(len(missing), len(missing), "")
+
+    def _urls(self, package: LockedPackage) -> list[str]:
+        """Where the file of `package` may be: where the lock says, unless that is on no mirror of today; then at the
+        same place of those first. Its checksum decides."""
+        roots = [url.rstrip("/") + "/" for url in dict.fromkeys(self._mirrors)]
+        _, pool, path = package.url.partition("/pool/")
+        if package.url.startswith(tuple(roots)) or not pool:
+            return [package.url]
+        return [*(f"{root}pool/{path}" for root in roots), package.url]
+
+    def _fetch(self, wanted: Sequence[tuple[LockedPackage, str]]) -> None:
+        """Get the file of each package, which is at the URL, into the archives."""
         workshop = self._workshop
-        workshop.stage(f"download {len(missing)} of {len(packages)} packages")
 
         def count(line: bytes) -> bool:
             got = parse_get(line)
             if got is not None:
-                workshop.progress.update(min(got[0] - 1, len(missing)), len(missing), got[1])
+                workshop.progress.update(min(got[0] - 1, len(wanted)), len(wanted), got[1])
             return got is not None
 
         triples = (
-            (package.url, f"{FETCH}/archives/{package.file}", package.checksum.replace("sha256", "SHA256"))
-            for package in missing
+            (
+                as_seen(url, self._mirrors, "copy"),
+                f"{FETCH}/archives/{package.file}",
+                package.checksum.replace("sha256", "SHA256"),
+            )
+            for package, url in wanted
         )
         command = [_DOWNLOADER, "download-file", *(word for triple in triples for word in triple)]
-        self._apt("download of the packages", command, count, network=True)
-        with directory(workshop.fetch) as fetch, directory_beneath(fetch, "archives") as archives:
-            for package in missing:
-                cache.add(archives, package)
-        workshop.progress.update(len(missing), len(missing), "")
+        patience = fetching(*(package.size for package, _ in wanted))
+        self._apt("download of the packages", command, count, patience)
 
     def _configure(self) -> None:
         """Fill the directory that the container may read, and give it the indexes of the last time."""
@@ -123,16 +159,15 @@ class AptFetcher:
         (config / "status").touch()
         for name in ("archives", "archives/partial", "lists", "lists/partial"):
             self._workshop.make_foreign(fetch / name)
-        for index in request.indexes.iterdir():
-            shutil.copy2(index, fetch / "lists" / index.name)
-            os.chown(fetch / "lists" / index.name, FOREIGN_BASE, FOREIGN_BASE)
+        for index in copy_indexes(request.indexes, fetch / "lists"):
+            os.chown(index, FOREIGN_BASE, FOREIGN_BASE)
 
     def _apt(
         self,
         step: str,
         command: list[str],
         is_progress: Callable[[bytes], bool] = lambda line: False,
-        network: bool = False,
+        network: Patience | None = None,
     ) -> None:
         self._workshop.with_tools(step, command, self._binds, _ENVIRONMENT, is_progress, network)
 
@@ -167,15 +202,18 @@ def keep_indexes(lists: int, known: Path) -> dict[str, str]:
     """
     names = sorted({name for name in os.listdir(lists) if INDEX_NAME.fullmatch(name)} - _NO_INDEXES)
     signed = [name for name in names if name.endswith("Release")]
-    with directory(known) as before:
-        for name in signed:
-            old, new = (parse_date(read_beneath(place, name, _INDEX_LIMIT) or b"") for place in (before, lists))
-            if old is not None and (new is None or new < old):
-                raise BuildError(
-                    f"the signed index {quote(name)} is of {new}, and thus older than the one known, of {old}",
-                    f"try again later, or another mirror; to take it nonetheless, remove {quote(known / name)}",
-                )
-    digests = {name: copy_verified(lists, name, known / name) for name in names}
+    with changing(known):
+        with directory(known) as before:
+            for name in signed:
+                old, new = (parse_date(read_beneath(place, name, _INDEX_LIMIT) or b"") for place in (before, lists))
+                if old is not None and (new is None or new < old):
+                    raise BuildError(
+                        f"the signed index {quote(name)} is of {new}, and thus older than the one known, of {old}",
+                        f"try again later, or another mirror; to take it nonetheless, remove {quote(known / name)}",
+                    )
+        # The signed ones last: should this process be killed amid it, apt will see that the others are to be fetched.
+        others = [name for name in names if name not in signed]
+        digests = {name: copy_verified(lists, name, known / name) for name in (*others, *signed)}
     return {name: digests[name] for name in signed}
 
 

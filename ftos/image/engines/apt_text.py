@@ -39,8 +39,6 @@ _URI = re.compile(
     rb" (?P<size>[0-9]{1,15}) SHA256:(?P<sha256>[0-9a-f]{64})"
 )
 _INSTALLED = re.compile(rb"status: ([a-z0-9][a-z0-9+.-]+)(?::[a-z0-9-]+)? ?: installed")
-INDEX_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._:@%+~-]{0,250}")
-"""Names of index files which are taken."""
 DISTROS = {
     "debian": "buster bullseye bookworm trixie forky duke sid experimental",
     "devuan": "beowulf chimaera daedalus excalibur freia ceres",
@@ -212,7 +210,7 @@ def parse_status(text: str) -> tuple[InstalledPackage, ...]:
         )
         if fields.get("Status", "").endswith(" installed"):
             found.append(
-                InstalledPackage(
+                InstalledPackage.cut(
                     name=fields.get("Package", ""),
                     version=fields.get("Version", ""),
                     architecture=fields.get("Architecture", ""),

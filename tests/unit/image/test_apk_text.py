@@ -78,6 +78,27 @@ def test_what_is_no_index_is_refused(data: bytes) -> None:
         parse_index(data)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [b"23 mtime=4000000000\n", b"17 path=APKINDEX\n", b"11 size=0\n", b"22 linkpath=/etc/passwd\n"],
+)
+def test_nothing_before_the_signed_segment_changes_what_the_index_says(words: bytes) -> None:
+    """Who replays an old index can put anything before its signature; apk passes it by."""
+    info = tarfile.TarInfo("p")
+    info.type, info.size = tarfile.XGLTYPE, len(words)
+    before = gzip.compress(info.tobuf(tarfile.USTAR_FORMAT) + words + bytes(-len(words) % 512))
+    right = index({"APKINDEX": b"P:x\nt:5\n"})
+    assert parse_index(before + right) == parse_index(right)
+
+
+def test_an_index_of_chained_long_names_is_refused() -> None:
+    info = tarfile.TarInfo("x")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2
+    tar = (info.tobuf(tarfile.GNU_FORMAT) + b"a\0".ljust(512, b"\0")) * 3000
+    with pytest.raises(BuildError, match="package index"):
+        parse_index(gzip.compress(tar))
+
+
 def test_an_index_that_is_a_symlink_is_refused() -> None:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w:gz") as archive:
