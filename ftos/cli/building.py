@@ -39,12 +39,25 @@ def store(app: App) -> Store:
     return Store(app.places, lambda: in_use(app.places)[0])
 
 
-def newest(app: App) -> dict[str, BuiltImage]:
-    """The newest build of each image in the store, by name."""
-    found: dict[str, BuiltImage] = {}
-    for built in store(app).images():
-        found.setdefault(built.name, built)
-    return found
+def launched(app: App) -> dict[str, BuiltImage]:
+    """Of each image in the store the build that a launch takes now, by name."""
+    images = quiet_builder(app)
+    builds: dict[str, list[BuiltImage]] = {}
+    for built in images.store.images():  # the newest first
+        builds.setdefault(built.name, []).append(built)
+    return {name: _choice(images, name, found) for name, found in builds.items()}
+
+
+def _choice(images: ImageBuilder, name: str, builds: list[BuiltImage]) -> BuiltImage:
+    """That by the recipe which the image is pinned to, or has now; else the first of `builds`."""
+    from ftos.errors import FtosError
+
+    hold = images.holds.get(name)
+    try:
+        digest = hold.recipe if hold.pinned and hold.recipe else images.recipe(images.catalog.image(name)).digest
+    except FtosError:
+        digest = ""
+    return next((built for built in builds if built.digest == digest), builds[0])
 
 
 def quiet_builder(app: App) -> ImageBuilder:

@@ -32,7 +32,7 @@ from ftos.host.ids import allocate
 from ftos.host.places import Places
 from ftos.host.trees import directory
 from ftos.image.container import BuildLog, Runner
-from ftos.image.engines import Engine, Fetcher, engine
+from ftos.image.engines import Engine, Fetcher, engine, installed
 from ftos.image.holds import CLOCK_IS_WRONG_BEFORE, Holds
 from ftos.image.manifest import Manifest, PackageLock
 from ftos.image.packages import PackageCache
@@ -86,15 +86,15 @@ class ImageBuilder:
         """The image as it is in the store; None when it must be built first."""
         return self.store.find("image", image.name, self.recipe(image).digest)
 
-    def ensure(self, image: Image) -> BuiltImage:
-        """The image, built if it is not in the store. Nothing happens when it is.
+    def ensure(self, image: Image, *, anew: bool = False) -> BuiltImage:
+        """The image, built if it is not in the store. Nothing happens when it is, unless it is to be built `anew`.
 
         A build takes the packages of the last build with this recipe, from cache or mirror; else the newest ones.
         Raises BuildError, and other FtosErrors; the store is as it was then.
         """
         recipe = self.recipe(image)
         found = self.store.find("image", image.name, recipe.digest)
-        if found is not None:
+        if found is not None and not anew:
             return found
         if self.holds.get(image.name).holds_other(recipe.digest):
             raise BuildError(
@@ -106,7 +106,9 @@ class ImageBuilder:
         make_room(self, image.name)
         with self.one_at_a_time(image.name):
             # Another process may have built it while this one waited.
-            found = self.store.find("image", image.name, recipe.digest) or self.remotes.pull(image, recipe.digest)
+            found = None if anew else self.store.find("image", image.name, recipe.digest)
+            if found is None and not self._is_at_hand(osbase, recipe):
+                found = self.remotes.pull(image, recipe.digest)
             return found or self.build(image, recipe, self._lock(image, osbase, recipe))
 
     def ready(self, image: Image) -> BuiltImage:
@@ -206,6 +208,11 @@ class ImageBuilder:
             self.progress.note(f"the packages of the last build of {image.name} are gone; newer ones are taken")
             return False
         return True
+
+    def _is_at_hand(self, osbase: Osbase, recipe: Recipe) -> bool:
+        """Whether all packages of the last build are in the cache: then a build does not wait for any network."""
+        lock = self.cache.lock(recipe.digest)
+        return lock is not None and self._in_reach(osbase, recipe.base, lock) and not self.cache.missing(lock.packages)
 
     def _in_reach(self, osbase: Osbase, recipe: BaseRecipe, lock: PackageLock) -> bool:
         """Whether the base tree of `lock` is in the store, or can be built from the cache."""
@@ -309,7 +316,7 @@ class ImageBuilder:
             with directory(".", mount) as view:
                 contents = examine(view, post_clean, _with_mount_point(tool.leftovers))
                 make_additions(view, additions, links)
-                packages = tool.installed(tool.database(view))
+                packages = installed(tool, view)
                 assemble(view, workshop.upper, lower, merged)
         finally:
             os.close(mount)

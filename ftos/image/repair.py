@@ -2,12 +2,17 @@
 """What is damaged in the store and the package cache, and its repair.
 
     examine     reads all there is, changes nothing
-    repair      removes exactly what is damaged, then makes again what was whole before
+    repair      examines, removes what is damaged, then makes again what was whole before; nobody builds meanwhile
 
 An object that is damaged must go before the commit that is to replace it: ostree takes an object which is there for
 what its name says. A tree that differs from its commit is made again from that; but not under a running app, whose
-image is built anew instead, and which keeps its files. An image whose objects are damaged is built from its lock. A
-former build is not: what an update has replaced is dropped. A manifest is written again from its commit.
+image is built anew instead, and which keeps its files. A manifest is written again from its commit.
+
+An image whose objects are damaged is built again, of the packages of its lock. Until that has worked, its ref and its
+tree stay, marked: most of it may work yet, and nobody gets less than he had. When it can't be built (there may be no
+network now), it becomes what it was before its last update; if that is not whole either, it stays as it is, and the
+next repair tries again. What is dropped at once: damaged base trees, so that nothing is built on them; damaged former
+builds; images without a descriptor, or without a tree or manifest.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +30,14 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from ftos.errors import FtosError, NotFound, quote
+from ftos.errors import Busy, FtosError, NotFound, quote
 from ftos.host.trees import OPEN_DIRECTORY, OPEN_FILE, directory
 from ftos.image.engines import apk_file
 from ftos.image.manifest import LockedPackage, Manifest
 from ftos.image.objects import Objects
 from ftos.image.packages import PackageCache
-from ftos.image.store import DAMAGED, Store, image_of
+from ftos.image.store import DAMAGED, BuiltImage, Store, image_of
+from ftos.spec.records import Image
 
 if TYPE_CHECKING:
     from ftos.image.build import ImageBuilder
@@ -75,7 +81,7 @@ class Damage:
 
 
 def examine(store: Store, cache: PackageCache) -> Damage:
-    """Read all that refs name, and the package cache. The store does not change meanwhile."""
+    """Read all that refs name, and the package cache. Nothing is removed meanwhile."""
     damage = Damage()
     with store.reading():
         refs = store.refs()
@@ -160,7 +166,8 @@ def _is_right(fd: int, checksum: str, package: LockedPackage | None) -> bool:
     if scheme == "sha256":
         with os.fdopen(os.dup(fd), "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == value
-    return package is None or apk_file.is_package(fd, package)
+    with os.fdopen(os.dup(fd), "rb") as file:
+        return package is None or apk_file.is_package(file, package)
 
 
 class _Comparison:
@@ -235,67 +242,154 @@ def _owner_and_mode(status: os.stat_result) -> tuple[int, int, int]:
 # --- repair ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Repair:
-    """What a repair does."""
+    """What a repair does, or did."""
 
-    rebuilt: tuple[str, ...]
-    """Images that are built again."""
-    dropped: tuple[str, ...]
-    """Refs which are removed; those of images that are built again are among them."""
-    trees: tuple[str, ...]
-    """Commits whose trees are made again."""
     damage: Damage
+    lines: list[str]
+    """The damage in words."""
+    rebuilt: list[str]
+    """Images that are built again."""
+    dropped: list[str]
+    """Refs which are removed at once."""
+    doubtful: dict[str, str]
+    """Refs of damaged images that stay until there is something better → commit."""
+    trees: list[str]
+    """Commits whose trees are made again."""
+    failed: dict[str, FtosError] = field(default_factory=dict)
+    """Images that could not be built again → why."""
+    returned: list[str] = field(default_factory=list)
+    """Those of them which are now what they were before their last updates."""
 
 
-def plan_repair(builder: ImageBuilder, damage: Damage) -> Repair:
-    """What must be done about `damage`."""
+def repair(builder: ImageBuilder, *, dry_run: bool = False) -> Repair:
+    """Find what is damaged and do what can be done about it. Raises Busy while an image is being built."""
     store = builder.store
-    running = set(store.in_use())
-    dropped = {*damage.refs, *(ref for ref, commit in store.refs().items() if commit in damage.trees.keys() & running)}
+    with store.nobody_building() as alone:
+        if not alone:
+            raise Busy("an image is being built", "repair the store when that is done")
+        damage = examine(store, builder.cache)
+        if dry_run:
+            return _plan(builder, damage)
+        with store.changing():
+            with store.removing():
+                plan = _plan(builder, damage)
+                _mend(builder, plan)
+            store.clean_up()
+    for name in plan.rebuilt:
+        bad = [ref for ref in (*plan.doubtful, *plan.dropped) if ref.startswith(f"image/{name}/")]
+        try:
+            built = _build_again(builder, builder.catalog.image(name), bad)
+        except FtosError as error:
+            plan.failed[name] = error
+            if _return_to_former(store, bad):
+                plan.returned.append(name)
+        else:
+            _replace(store, {ref: commit for ref, commit in plan.doubtful.items() if ref in bad}, built.commit)
+    return plan
+
+
+def _build_again(builder: ImageBuilder, image: Image, bad: Collection[str]) -> BuiltImage:
+    """The image by its present recipe, built if that is among the refs `bad`, or not there. Raises FtosError."""
+    digest = builder.recipe(image).digest
+    is_bad = f"image/{image.name}/{digest}" in bad
+    return builder.ensure(image, anew=is_bad or builder.holds.get(image.name).holds_other(digest))
+
+
+def _plan(builder: ImageBuilder, damage: Damage) -> Repair:
+    """What must be done. What an app can be launched from stays for the time being."""
+    store = builder.store
+    refs, running = store.refs(), {*store.in_use()}
+    changed = damage.trees.keys() & running
+    bad = {ref: commit for ref, commit in refs.items() if ref in damage.refs or commit in changed}
     described = builder.catalog.names("image")
-    broken = {image_of(ref) for ref in dropped if ref.startswith("image/")}
+    images = {ref: commit for ref, commit in bad.items() if ref.startswith("image/") and image_of(ref) in described}
+    doubtful = {ref: commit for ref, commit in images.items() if store.find(*ref.split("/")) is not None}
+    names = {image_of(ref) for ref in images}
     return Repair(
-        rebuilt=tuple(name for name in described if name in broken),
-        dropped=tuple(sorted(dropped)),
-        trees=tuple(commit for commit in damage.trees if commit not in running),
         damage=damage,
+        lines=damage.lines(refs),
+        rebuilt=[name for name in described if name in names],
+        dropped=[ref for ref in bad if ref not in doubtful],
+        doubtful=doubtful,
+        trees=[commit for commit in damage.trees if commit in refs.values() and commit not in running],
     )
 
 
-def repair(builder: ImageBuilder, plan: Repair) -> dict[str, FtosError]:
-    """Do it; images that could not be built again, and why. A later build may succeed."""
+def _mend(builder: ImageBuilder, plan: Repair) -> None:
+    """All but what must be built again."""
     for checksum, file in builder.cache.files().items():
         if checksum in plan.damage.packages:
             file.unlink(missing_ok=True)
     for digest in plan.damage.locks:
         builder.cache.forget(digest)
     store = builder.store
+    refs = store.refs()
+    for ref in (*plan.dropped, *plan.doubtful):
+        _keep_lock(builder, ref, refs[ref])
+    for ref in plan.dropped:
+        _drop(store, ref, refs[ref])
+    # What a rebuild makes can't take their places while they are there. The tree of a doubtful image has them still.
+    for name, problem in plan.damage.objects.items():
+        if problem == "damaged":
+            Objects(store.repository).path(name).unlink(missing_ok=True)
+    store.mark_damaged(plan.doubtful.values())
+    for commit in plan.trees:
+        _remake_tree(store, commit)
+    for commit in plan.damage.manifests:
+        manifest = committed_manifest(store, commit)
+        if manifest is not None:
+            store.write_manifest(commit, manifest)
+
+
+def _replace(store: Store, doubtful: Mapping[str, str], built: str) -> None:
+    """An image is the commit `built` now: let go what was doubtful of it."""
     with store.changing():
         refs = store.refs()
-        for ref in plan.dropped:
-            if ref in refs:
-                _keep_lock(builder, ref, refs[ref])
-                if refs[ref] == DAMAGED:  # ostree reads a ref before it deletes it
-                    (store.repository / "refs/heads" / ref).unlink()
-                else:
-                    store.ostree.delete_ref(ref)
-        for name, problem in plan.damage.objects.items():
-            if problem == "damaged":
-                Objects(store.repository).path(name).unlink(missing_ok=True)
-        work = Path(mkdtemp(dir=store.root / "builds"))  # nobody has a lock in it, so the clean-up removes it
-        for commit in plan.trees:
-            with suppress(FileNotFoundError):
-                store.tree(commit).rename(work / commit)
-            store.check_out(commit, work)
-        for commit in plan.damage.manifests:
-            manifest = committed_manifest(store, commit)
-            if manifest is not None:
-                store.write_manifest(commit, manifest)
-        for mark in (store.repository / "state").glob("*.commitpartial"):
-            mark.unlink()  # of `ostree fsck`, which would never look at these commits again
+        for ref, commit in doubtful.items():
+            if refs.get(ref) == commit != built:
+                _drop(store, ref, commit)
+            elif commit == built:  # a remote had the same
+                with store.removing():
+                    if commit not in store.in_use():
+                        _remake_tree(store, commit)
         store.clean_up()
-    return _rebuild(builder, plan.rebuilt)
+
+
+def _return_to_former(store: Store, images: Iterable[str]) -> bool:
+    """Let each of the refs `images` name what it was before its last update; whether that is possible for one."""
+    done = False
+    with store.changing():
+        for ref in images:
+            _, name, digest = ref.split("/")
+            former = store.find("former", name, digest)
+            if former is not None and former.commit != store.refs().get(ref):
+                store.ostree.set_ref(ref, former.commit)
+                store.ostree.delete_ref(f"former/{name}/{digest}")
+                done = True
+        store.clean_up()
+    return done
+
+
+def _drop(store: Store, ref: str, commit: str) -> None:
+    if commit == DAMAGED:  # ostree reads a ref before it deletes it
+        (store.repository / "refs/heads" / ref).unlink()
+    else:
+        store.ostree.delete_ref(ref)
+
+
+def _remake_tree(store: Store, commit: str) -> None:
+    tree = store.tree(commit)
+    work = Path(mkdtemp(dir=store.root / "builds"))  # nobody has a lock in it, so the clean-up removes it
+    with suppress(FileNotFoundError):
+        tree.rename(work / "before")
+    try:
+        store.check_out(commit, work)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            (work / "before").rename(tree)
+        raise
 
 
 def _keep_lock(builder: ImageBuilder, ref: str, commit: str) -> None:
@@ -307,13 +401,3 @@ def _keep_lock(builder: ImageBuilder, ref: str, commit: str) -> None:
             manifest = committed_manifest(builder.store, commit)
         if manifest is not None:
             builder.cache.save_lock(ref.rpartition("/")[2], manifest.lock)
-
-
-def _rebuild(builder: ImageBuilder, names: Iterable[str]) -> dict[str, FtosError]:
-    failed = {}
-    for name in names:
-        try:
-            builder.ensure(builder.catalog.image(name))
-        except FtosError as error:
-            failed[name] = error
-    return failed

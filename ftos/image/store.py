@@ -2,7 +2,8 @@
 """The store: every image of this device, one copy of every distinct file.
 
     places.store/                       mode 0700: files below have ids of containers, only root comes near them
-      lock                              flock: held by who changes refs or removes anything
+      changes                           flock: held by who changes anything but builds/, one at a time
+      lock                              flock: shared by who reads, launches above all; also held by who removes
       building                          flock: shared by builds; alone by who removes base trees or packages
       repo/                             ostree repository, mode bare; ids on disk are foreign (2147352576 + id inside)
         refs/heads/image/<name>/<recipe digest>     the image as it is launched
@@ -36,7 +37,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from ftos.errors import FtosError, NotFound, quote
+from ftos.errors import BuildError, FtosError, NotFound, quote
 from ftos.host.files import read_limited, write_atomically
 from ftos.host.places import Places
 from ftos.host.trees import directory, remove_tree
@@ -44,7 +45,7 @@ from ftos.image.manifest import InstalledPackage, Manifest
 from ftos.image.ostree import Ostree
 from ftos.image.settle import date_module_lists
 
-MANIFEST_LIMIT = 64 << 20
+MANIFEST_LIMIT = 16 << 20
 HISTORY = 20
 """Manifests that are kept of one image."""
 DAMAGED = "damaged"
@@ -154,7 +155,7 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """While it holds, the store does not change: for a launch, until its record names its tree."""
+        """While it holds, nothing is removed: for a launch, until its record names its tree. Others may add."""
         self._prepare()
         fd = os.open(self.root / "lock", os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -223,7 +224,7 @@ class Store:
         trees, skip: as `Ostree.commit` has them. work: the directory of the build.
         """
         body = work / "manifest"
-        body.write_bytes(msgspec.json.encode(manifest))
+        body.write_bytes(_encoded(manifest))
         with self._adding():
             subject = f"{manifest.name} {manifest.built_at}"
             return self.enter(self.ostree.commit(trees, skip, subject, body), manifest, work)
@@ -252,10 +253,10 @@ class Store:
         if not self.tree(commit).exists():
             self.check_out(commit, work)
         before = self._read_ref(ref)
-        if manifest.kind == "image" and before not in (None, commit, DAMAGED):
+        if manifest.kind == "image" and before not in (None, commit, DAMAGED) and not self.is_damaged(str(before)):
             self.ostree.set_ref("former/" + ref.removeprefix("image/"), str(before))
         self.ostree.set_ref(ref, commit)
-        return self.built(commit)
+        return BuiltImage(commit=commit, tree=self.tree(commit), manifest=manifest)
 
     def check_out(self, commit: str, work: Path) -> None:
         """Make the tree of `commit`, which is not there, by way of the directory `work`. Called while `changing`."""
@@ -265,8 +266,22 @@ class Store:
         _sync(self.root / "trees")
 
     def write_manifest(self, commit: str, manifest: Manifest) -> None:
-        """Called while `changing`."""
-        write_atomically(self._manifest_path(commit), msgspec.json.encode(manifest), 0o600)
+        """Called while `changing`. Raises BuildError when it could not be read again."""
+        write_atomically(self._manifest_path(commit), _encoded(manifest), 0o600)
+
+    def is_damaged(self, commit: str) -> bool:
+        """Whether a repair has left it as it was, for want of a better one. It never becomes a former build.
+
+        It is ostree's own mark of a commit that lacks objects.
+        """
+        return self._mark(commit).exists()
+
+    def mark_damaged(self, commits: Collection[str]) -> None:
+        """These and no others. Called while `changing`."""
+        for mark in (self.repository / "state").glob("*.commitpartial"):
+            mark.unlink()
+        for commit in commits:
+            self._mark(commit).touch()
 
     def swap(self, name: str, digest: str) -> BuiltImage:
         """Let an image be what it was before, and the other way round. Raises NotFound when it was nothing before."""
@@ -305,15 +320,30 @@ class Store:
     def changing(self) -> Iterator[None]:
         """The lock of who changes the store. The ostree commands of this process keep it too, should we be killed."""
         self._prepare()
-        with _flock(self.root / "lock") as lock:
-            self.ostree.lock = lock
+        with self._keeping("changes"):
+            yield
+
+    @contextmanager
+    def removing(self) -> Iterator[None]:
+        """While it holds, nobody is `reading`; what runs is in use already. Called while `changing`."""
+        with self._keeping("lock"):
+            yield
+
+    @contextmanager
+    def _keeping(self, name: str) -> Iterator[None]:
+        with _flock(self.root / name) as lock:
+            self.ostree.locks.append(lock)
             try:
                 yield
             finally:
-                self.ostree.lock = None
+                self.ostree.locks.remove(lock)
 
     def clean_up(self) -> None:
         """Remove what no ref names and nothing runs on: trees, manifests, objects. Called while `changing`."""
+        with self.removing():
+            self._clean_up()
+
+    def _clean_up(self) -> None:
         self._remove_dead_builds()
         refs = self.refs()
         kept = {*refs.values(), *self.in_use()}
@@ -384,8 +414,19 @@ class Store:
             return DAMAGED
         return commit if _COMMIT.fullmatch(commit) else DAMAGED
 
+    def _mark(self, commit: str) -> Path:
+        return self.repository / f"state/{commit}.commitpartial"
+
     def _manifest_path(self, commit: str) -> Path:
         return self.root / "manifests" / f"{commit}.json"
+
+
+def _encoded(manifest: Manifest) -> bytes:
+    """As JSON. Raises BuildError when it is larger than what is read of one."""
+    data = msgspec.json.encode(manifest)
+    if len(data) > MANIFEST_LIMIT:
+        raise BuildError(f"what is known of {manifest.name} is larger than {MANIFEST_LIMIT} bytes")
+    return data
 
 
 def ref_of(manifest: Manifest) -> str:

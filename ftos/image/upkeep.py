@@ -4,11 +4,15 @@
 An image goes with its former build; no data, no lock of a build and no pin. The next launch brings it back with the
 same packages, without network as long as the cache has them. What goes by itself is never pinned, nor run by an app.
 
-    collect     refs of images whose recipe or descriptor is not there any more, their former builds, base trees that
+    collect     builds of images without a descriptor, and by recipes that are not the present one; base trees that
                 nothing is built on; then trees, objects, locks, indexes and package files that nothing names
     tidy        images unused for `purge-after` of host.yml; collect; make room
     make room   only while less than `keep-free` of host.yml is free: collect; one image after the other, the longest
                 unused first; at last the package files that no image in the store is made of
+
+A recipe changes with its osbase and with this host, not by the owner's hand alone. So the newest build of an image
+stays until there is one by the present recipe; of a pinned image, those by all recipes stay. To make room, nothing goes
+that was used within the last day, and no image at all when even without them the room would not be there.
 
 Base trees, indexes and package files are left alone while a build is under way, since it may have chosen them already;
 so are locks and packages while an image's recipe can't be computed, since one of them may be its.
@@ -23,19 +27,37 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ftos.errors import FtosError
 from ftos.host.trees import directory, remove_tree
-from ftos.image.holds import CLOCK_IS_WRONG_BEFORE
+from ftos.image.holds import CLOCK_IS_WRONG_BEFORE, Holds
 from ftos.image.manifest import LockedPackage, Manifest, PackageLock
+from ftos.image.packages import PackageCache
+from ftos.image.progress import Progress
 from ftos.image.recipe import Recipe
-from ftos.image.store import base_key, image_of
+from ftos.image.store import Store, base_key, image_of
 from ftos.image.usage import disk_usage, free_space, usage
-from ftos.spec.records import duration_seconds, size_bytes
+from ftos.spec.catalog import Catalog
+from ftos.spec.records import Image, duration_seconds, size_bytes
 
-if TYPE_CHECKING:
-    from ftos.image.build import ImageBuilder
+_DAY = 86400.0
+
+
+class Images(Protocol):
+    """What is looked after; an `ImageBuilder` is one."""
+
+    store: Store
+    cache: PackageCache
+    holds: Holds
+    catalog: Catalog
+    progress: Progress
+
+    def recipe(self, image: Image) -> Recipe:
+        """What `image` is made of on this host. Raises FtosError."""
+
+    def purge(self, *names: str) -> object:
+        """Remove all builds of images; their locks stay."""
 
 
 @dataclass(slots=True)
@@ -63,12 +85,12 @@ class _Wanted:
 
 
 class Upkeep:
-    """Of the store of `builder`. `removed` grows; with `dry_run` it is all that happens."""
+    """Of the store of `images`. `removed` grows; with `dry_run` it is all that happens."""
 
-    def __init__(self, builder: ImageBuilder, *, dry_run: bool = False) -> None:
+    def __init__(self, images: Images, *, dry_run: bool = False) -> None:
         self.removed = Removed()
-        self._builder = builder
-        self._store = builder.store
+        self._images = images
+        self._store = images.store
         self._dry_run = dry_run
         self._gone: set[str] = set()
         self._gone_files: set[Path] = set()
@@ -80,7 +102,7 @@ class Upkeep:
     def purge(self, names: Iterable[str]) -> None:
         """Images, with their former builds, whether pinned or not; what runs keeps its tree."""
         names = tuple(names)
-        self._drop([ref for ref in self._refs() if image_of(ref) in names], lambda _: self._builder.purge(*names))
+        self._drop([ref for ref in self._refs() if image_of(ref) in names], lambda _: self._images.purge(*names))
         self.removed.images += names
 
     def idle(self, seconds: float) -> list[str]:
@@ -115,7 +137,7 @@ class Upkeep:
 
     def tidy(self) -> None:
         """What a timer does each day."""
-        keeping = self._builder.catalog.host().images
+        keeping = self._images.catalog.host().images
         if keeping.purge_after is not None:
             try:
                 self.purge(self.idle(duration_seconds(keeping.purge_after)))
@@ -126,13 +148,17 @@ class Upkeep:
 
     def make_room(self, spare: Collection[str] = ()) -> None:
         """Cheap when there is room. Images `spare` and their packages stay."""
-        keep_free = self._builder.catalog.host().images.keep_free
+        keep_free = self._images.catalog.host().images.keep_free
         if keep_free is None or not self._is_short(size_bytes(keep_free)):
             return
         wanted = size_bytes(keep_free)
         self.collect()
-        for _, name in self._purgeable():
-            if name not in spare and self._is_short(wanted):
+        idle = [name for used, name in self._purgeable() if name not in spare and time.time() - used >= _DAY]
+        if not self._can_be_free(wanted, idle, spare):
+            self._note(f"not even a purge of all idle images would keep {keep_free} free, so none is purged for it")
+            return
+        for name in idle:
+            if self._is_short(wanted):
                 self.purge([name])
         if self._is_short(wanted):
             self.collect()
@@ -141,19 +167,27 @@ class Upkeep:
 
     # --- what goes ---
 
+    def _can_be_free(self, wanted: int, idle: Iterable[str], spare: Collection[str]) -> bool:
+        """Whether so many bytes are free when all goes that may."""
+        trial = Upkeep(self._images, dry_run=True)
+        trial.purge({*idle, *self.removed.images})
+        trial.collect()
+        trial._drop_packages(spare)
+        return not trial._is_short(wanted)
+
     @cached_property
     def _wanted(self) -> _Wanted:
         recipes, unknown = {}, {}
-        for name in self._builder.catalog.names("image"):
+        for name in self._images.catalog.names("image"):
             try:
-                recipes[name] = self._builder.recipe(self._builder.catalog.image(name))
+                recipes[name] = self._images.recipe(self._images.catalog.image(name))
             except FtosError as error:
                 unknown[name] = error.message
         return _Wanted(recipes, unknown)
 
     def _kept_images(self, refs: Mapping[str, str], former: bool) -> set[str]:
-        """Refs of images that a descriptor means or an app runs on; unless `former`, of what those were before, too."""
-        meant = {f"image/{name}/{recipe.digest}" for name, recipe in self._wanted.recipes.items()}
+        """Refs of images that apps run on or are launched from; unless `former`, of what those were before, too."""
+        meant = {ref for name, recipe in self._wanted.recipes.items() for ref in self._meant(refs, name, recipe)}
         in_use = self._store.in_use()
         kept = {
             ref
@@ -162,6 +196,16 @@ class Upkeep:
         }
         before = {ref.replace("image/", "former/", 1) for ref in kept}
         return kept if former else kept | (before & refs.keys())
+
+    def _meant(self, refs: Mapping[str, str], name: str, recipe: Recipe) -> list[str]:
+        """Builds of an image with a descriptor that must stay."""
+        present = f"image/{name}/{recipe.digest}"
+        if self._images.holds.get(name).pinned:
+            return [ref for ref in refs if ref.startswith(f"image/{name}/")]
+        if self._store.find("image", name, recipe.digest) is None:
+            newest = self._store.newest(name)
+            return [present] if newest is None else [present, f"image/{name}/{newest.digest}"]
+        return [present]
 
     def _manifests(self, commits: Iterable[str]) -> list[Manifest] | None:
         """None when one can't be read."""
@@ -175,7 +219,7 @@ class Upkeep:
         commits = {manifest.base for manifest in manifests}
         newest = set()
         for base in {recipe.base.digest: recipe.base for recipe in self._wanted.recipes.values()}.values():
-            lock = self._builder.cache.lock(base.digest)
+            lock = self._images.cache.lock(base.digest)
             if lock is not None:
                 newest.add(f"osbase/{base.name}/{base_key(base.digest, lock.digest)}")
         return [
@@ -183,24 +227,29 @@ class Upkeep:
         ]
 
     def _surplus_files(self, manifests: Iterable[Manifest]) -> list[Path]:
-        """Locks and indexes of no recipe, package files of no lock."""
+        """Locks and indexes of no recipe and no build, package files of no lock."""
         recipes = self._wanted.recipes.values()
         digests = {recipe.digest for recipe in recipes} | {recipe.base.digest for recipe in recipes}
-        locks = [lock for digest in digests if (lock := self._builder.cache.lock(digest)) is not None]
+        digests |= {manifest.digest for manifest in manifests} | self._pinned_recipes()
+        locks = [lock for digest in digests if (lock := self._images.cache.lock(digest)) is not None]
         locks += [manifest.lock for manifest in manifests]
-        return self._builder.cache.surplus(digests, _packages(locks))
+        return self._images.cache.surplus(digests, _packages(locks))
+
+    def _pinned_recipes(self) -> set[str]:
+        """Digests of recipes by which pinned images were built, in the store or not."""
+        holds = map(self._images.holds.get, self._wanted.recipes)
+        return {hold.recipe for hold in holds if hold.pinned}
 
     def _drop_packages(self, spare: Collection[str]) -> None:
-        """Package files that no image in the store is made of, nor one of `spare` will be."""
+        """Package files that no image in the store is made of, nor one that is pinned or of `spare` will be."""
         with self._store.nobody_building() as alone:
             manifests = self._manifests(commit for ref, commit in self._refs().items() if image_of(ref) is not None)
             if not alone or manifests is None:
                 return
-            cache, recipes = self._builder.cache, self._wanted.recipes
+            cache, recipes = self._images.cache, self._wanted.recipes
+            digests = {recipes[name].digest for name in spare if name in recipes} | self._pinned_recipes()
             locks = [manifest.lock for manifest in manifests]
-            locks += [
-                lock for name in spare if name in recipes and (lock := cache.lock(recipes[name].digest)) is not None
-            ]
+            locks += [lock for digest in digests if (lock := cache.lock(digest)) is not None]
             kept = {package.checksum for package in _packages(locks)}
             self._remove_files([file for checksum, file in cache.files().items() if checksum not in kept])
 
@@ -211,14 +260,14 @@ class Upkeep:
             with suppress(FtosError):
                 running.add(self._store.manifest(commit).name)
         names = {name for ref in self._refs() if ref.startswith("image/") and (name := image_of(ref)) is not None}
-        free = [name for name in names - running if not self._builder.holds.get(name).pinned]
+        free = [name for name in names - running if not self._images.holds.get(name).pinned]
         return sorted((self._last_use(name), name) for name in free)
 
     def _last_use(self, name: str) -> float:
         """Of the last launch; or of the first build, should that be later or the other unknown."""
         builds = [_seconds(manifest.built_at) for _, manifest in self._store.history(name)]
         first = min((built for built in builds if built >= CLOCK_IS_WRONG_BEFORE), default=0.0)
-        return max(self._builder.holds.last_used(name) or 0.0, first)
+        return max(self._images.holds.last_used(name) or 0.0, first)
 
     # --- how it goes ---
 
@@ -260,15 +309,15 @@ class Upkeep:
             self.removed.notes.append(text)
 
 
-def make_room(builder: ImageBuilder, image: str) -> None:
+def make_room(images: Images, image: str) -> None:
     """For who is about to build `image`: let `keep-free` of host.yml be free, as far as it can be. Says what it did.
 
-    Call it before `Store.building`; within, the packages in the cache are left alone. Cheap when there is room.
+    Call it before `Store.build_lock`; within, the packages in the cache are left alone. Cheap when there is room.
     """
-    upkeep = Upkeep(builder)
+    upkeep = Upkeep(images)
     upkeep.make_room((image,))
     if upkeep.removed.images:
-        builder.progress.note(f"space is short: purged {', '.join(upkeep.removed.images)}")
+        images.progress.note(f"space is short: purged {', '.join(upkeep.removed.images)}")
 
 
 def _packages(locks: Iterable[PackageLock]) -> Iterator[LockedPackage]:

@@ -19,14 +19,14 @@ def command(app: App, as_json: bool) -> int:
     The state is `built`, `outdated` (built, but the recipe has changed since), `damaged` or `-`, and `pinned` where
     updates are kept away. The size is that on the disk, the former build included; `unique` is what a purge frees.
     """
-    from ftos.cli.building import is_current, newest, quiet_builder
+    from ftos.cli.building import is_current, launched, quiet_builder
     from ftos.image.store import timestamp
     from ftos.image.usage import image_usage
 
     images, status = app.each_image()
     deployments, other = app.each_deployment()
     builder = quiet_builder(app)
-    built, usage = newest(app), image_usage(builder.store)
+    built, usage = launched(app), image_usage(builder.store)
     known = {image.name: image for image in images}
     rows: list[dict[str, object]] = []
     for name in sorted({*known, *usage}):

@@ -16,29 +16,27 @@ from ftos.cli.output import escape, note
 def command(app: App, dry_run: bool) -> int:
     """Remove what is damaged in store and package cache, and make it again.
 
-    Images are built from the packages which they had. A running app keeps its files.
+    Images are built from the packages which they had. One that can't be built now becomes what it was before its
+    last update, or else stays as it is. A running app keeps its files.
     """
     from ftos.cli.building import builder
     from ftos.cli.progress import progress
     from ftos.host.facts import gather
-    from ftos.image.repair import examine, plan_repair, repair
+    from ftos.image.repair import repair
 
     with progress() as shown:
-        images = builder(app, gather(app.catalog.host()), shown)
         shown.stage("examine the store")
-        damage = examine(images.store, images.cache)
-        plan = plan_repair(images, damage)
-        lines = damage.lines(images.store.refs())
-        failed = {} if dry_run else repair(images, plan)
-    for line in lines:
+        done = repair(builder(app, gather(app.catalog.host()), shown), dry_run=dry_run)
+    for line in done.lines:
         click.echo(escape(line))
-    for name in plan.rebuilt:
-        if name in failed:
-            note(f"{name} could not be built again: {failed[name].message}")
+    for name in done.rebuilt:
+        if name in done.failed:
+            now = "what it was before its last update" if name in done.returned else "left as it is"
+            note(f"{name} could not be built again and is {now}: {done.failed[name].message}")
         else:
             click.echo(f"{'would build' if dry_run else 'built'} {name} again")
-    if not damage:
+    if not done.damage:
         note("nothing is damaged")
     elif not dry_run:
-        note("all that was damaged is removed" if failed else "all is whole again")
-    return 1 if failed else 0
+        note("repair again when what is missing can be had" if done.failed else "all is whole again")
+    return 1 if done.failed else 0

@@ -17,13 +17,13 @@ from ftos.cli.output import show_json
 def command(app: App, image: str) -> None:
     """Print the bill of materials of a built image: CycloneDX 1.6.
 
-    It has each package with version, source, licence and checksum, as they are in the newest build.
+    It has each package with version, source, licence and checksum, as they are in the build that a launch takes.
     """
-    from ftos.cli.building import newest
+    from ftos.cli.building import launched
     from ftos.errors import NotFound
     from ftos.image.sbom import sbom
 
-    built = newest(app).get(image)
+    built = launched(app).get(image)
     if built is None:
         app.catalog.path("image", image)
         raise NotFound(f"{image} is not built", f"build it with `ftos image build {image}`")

@@ -17,12 +17,12 @@ from ftos.cli.output import Column, escape, human_size, joined, note, show_json,
 def command(app: App, image: str, as_json: bool) -> None:
     """Show an image and the packages in it.
 
-    The packages with their versions are those of the newest build.
+    The packages with their versions are those of the build that a launch takes.
     """
-    from ftos.cli.building import newest
+    from ftos.cli.building import launched
 
     record = app.catalog.image(image)
-    built = newest(app).get(image)
+    built = launched(app).get(image)
     packages = built.packages if built else ()
     rows = [{"name": p.name, "version": p.version, "architecture": p.architecture} for p in packages]
     facts = {

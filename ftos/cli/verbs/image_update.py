@@ -37,7 +37,7 @@ def command(app: App, images: Sequence[str], all_built: bool, check: bool, as_js
     What would change is found out from newly fetched indexes; only images that change are built. Apps that run keep
     the build they run on until they are restarted. With --json progress and results are one JSON object a line.
     """
-    from ftos.cli.building import builder, newest
+    from ftos.cli.building import builder, launched
     from ftos.cli.progress import progress
     from ftos.cli.updates import show_unanswered
     from ftos.errors import BadInput, FtosError
@@ -49,7 +49,7 @@ def command(app: App, images: Sequence[str], all_built: bool, check: bool, as_js
     status = 0
     if all_built:
         known, status = app.each_image()
-        built = newest(app)
+        built = launched(app)
         records = [image for image in known if image.name in built]
     else:
         records = [app.catalog.image(name) for name in images]

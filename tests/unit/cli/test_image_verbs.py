@@ -25,6 +25,10 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the store belongs to 
 @pytest.fixture
 def built(root: Path) -> str:
     """The image `notes` in the store, by its present recipe. Returns the commit."""
+    return publish()
+
+
+def publish(version: str = "8.4-1", digest: str = "", built_at: str = "2026-01-31T12:00:00Z") -> str:
     app = App(None)
     images = builder(app, gather(app.catalog.host()), LineProgress())
     manifest = Manifest(
@@ -33,11 +37,11 @@ def built(root: Path) -> str:
         osbase="debian/trixie",
         components=("fonts",),
         lock=PackageLock(base=(), indexes={}),
-        digest=images.recipe(app.catalog.image("notes")).digest,
+        digest=digest or images.recipe(app.catalog.image("notes")).digest,
         base="",
-        packages=(InstalledPackage(name="nano", version="8.4-1", architecture="amd64"),),
+        packages=(InstalledPackage(name="nano", version=version, architecture="amd64"),),
         size=1468006,
-        built_at="2026-01-31T12:00:00Z",
+        built_at=built_at,
     )
     with images.store.build_directory() as work:
         (work / "files").mkdir()
@@ -169,6 +173,8 @@ def test_purge_wants_names_or_a_time(ftos: Run, words: tuple[str, ...]) -> None:
 def test_gc_removes_stale_builds_and_says_what_it_frees(ftos: Run, built: str, root: Path) -> None:
     assert ftos("image", "gc").stdout == "freed 0\n"
     (root / "etc/ftos/images/notes.yml").write_text(NOTES.replace("[nano]", "[nano, less]"))
+    assert ftos("image", "gc").stdout == "freed 0\n"  # there is nothing newer to launch
+    (root / "etc/ftos/images/notes.yml").unlink()
     size = usage(store(App(None)), [built]).unique
     would = ftos("image", "gc", "--dry-run").stdout
     assert would.startswith("would remove image/notes/")
@@ -227,6 +233,24 @@ def test_fsck_and_repair_name_what_is_damaged_and_make_it_whole(ftos: Run, built
     assert repaired.stderr.endswith("all is whole again\n")
     assert ftos("image", "fsck").exit_code == 0
     assert ftos("image", "repair").stderr.endswith("nothing is damaged\n")
+
+
+def test_what_is_described_is_the_build_that_a_launch_takes(ftos: Run, built: str, root: Path) -> None:
+    """By the present recipe, which may be older than another: a fact of the host was another one for a while."""
+    publish("9.0", "e" * 64, "2026-02-01T12:00:00Z")
+
+    def versions() -> set[str]:
+        shown = json.loads(ftos("image", "show", "notes", "--json").stdout)["packages"][0]["version"]
+        bom = json.loads(ftos("image", "sbom", "notes").stdout)["components"][0]["version"]
+        return {shown, bom}
+
+    assert versions() == {"8.4-1"}
+    assert rows(ftos)["notes"]["built-at"] == "2026-01-31T12:00:00Z"
+    Holds(App(None).places).put("notes", Hold(pinned=True, recipe="e" * 64))
+    assert versions() == {"9.0"}
+    Holds(App(None).places).put("notes", Hold())
+    (root / "etc/ftos/images/notes.yml").write_text(NOTES.replace("[nano]", "[nano, less]"))
+    assert versions() == {"9.0"}  # none is by the present recipe
 
 
 def test_sbom_of_what_is_built_and_of_what_is_not(ftos: Run, built: str) -> None:

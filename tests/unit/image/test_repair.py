@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from ftos.errors import FtosError
-from ftos.image.repair import Damage, Repair, examine, plan_repair, repair
+from ftos.errors import Busy, FtosError
+from ftos.image.repair import Damage, Repair, examine, repair
 from ftos.image.store import BuiltImage
 from tests.unit.image.conftest import Device
+from tests.unit.image.test_upkeep import in_another_process
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a build needs root")
 FILES = {"usr/bin/tool": "tool", "usr/lib/shared": "shared", "etc/empty": ""}
@@ -35,9 +38,8 @@ def look(device: Device) -> Damage:
     return examine(device.store, device.cache)
 
 
-def mend(device: Device) -> tuple[Repair, dict[str, FtosError]]:
-    plan = plan_repair(device.builder, look(device))
-    return plan, repair(device.builder, plan)
+def mend(device: Device) -> Repair:
+    return repair(device.builder)
 
 
 def object_of(device: Device, file: Path) -> Path:
@@ -60,7 +62,7 @@ def test_a_sound_store_has_no_damage_and_a_repair_changes_nothing(device: Device
     damage = look(device)
     assert not damage
     assert damage.lines(device.store.refs()) == []
-    assert mend(device)[1] == {}
+    assert not mend(device).damage
     assert (device.store.refs(), device.objects(), device.trees()) == before
 
 
@@ -74,16 +76,24 @@ def test_a_damaged_object_is_named_with_all_that_have_it_and_goes_with_them(
     damage = look(device)
     assert damage.objects == {named(path): {"flipped": "damaged", "deleted": "missing"}[how]}
     assert {ref.split("/")[1] for ref in damage.refs} == {"notes", "other"}
-    plan, failed = mend(device)
-    assert plan.rebuilt == ("notes", "other")
-    assert {*failed} == {"notes", "other"}  # here no container runs, so nothing can be built
+    done = mend(device)
+    assert done.rebuilt == ["notes", "other"]
+    assert {*done.failed} == {"notes", "other"}  # here no container runs, so nothing can be built
     assert not path.exists()
-    assert device.store.images() == [sound]
-    assert not look(device)
+    # They stay, with all their files, and are not taken for sound.
+    assert device.store.images() == [notes, other, sound]
+    assert look(device).objects == {named(path): "missing"}
+    assert (notes.tree / "usr/lib/shared").exists()
     device.store.ostree.check()
     assert device.cache.lock(notes.digest) == notes.manifest.lock
     again = device.image("notes", FILES)
     assert (again.tree / "usr/lib/shared").read_text() == "shared"
+    assert device.store.find("former", "notes", notes.digest) is None
+    device.store.remove([])
+    assert not notes.tree.exists()
+    assert {*look(device).trees} == {other.commit}
+    assert mend(device).failed == {}
+    assert (other.tree / "usr/lib/shared").read_text() == "shared"
     assert not look(device)
 
 
@@ -104,9 +114,14 @@ def test_damage_of_structure_is_named_and_goes(device: Device, kind: str, how: C
     assert damaged == ({"kept", "notes"} if kind == "dirmeta" else {"notes"})
     mend(device)
     assert not path.exists()
-    assert [image.name for image in device.store.images()] == ["kept"] * (kept.name not in damaged)
+    assert (kept.tree / "kept/file").read_text() == "k"
+    assert {ref.split("/")[1] for ref in look(device).refs} == damaged
+    for name in damaged:
+        device.image(name, {f"{name}/file": name[0]})
+    device.store.remove([])
     assert not look(device)
     device.store.ostree.check()
+    assert [ref.partition("/")[0] for ref in device.store.refs()] == ["image", "image"]
 
 
 def test_what_ostree_fsck_has_marked_is_found_all_the_same(device: Device, notes: BuiltImage) -> None:
@@ -184,21 +199,88 @@ def test_a_tree_that_differs_from_its_commit_is_made_again(device: Device, linke
     assert damage.trees == {linked.commit: [CHANGES[what]]}
     assert not damage.refs
     assert damage.lines(device.store.refs())[0].startswith("tree of image/notes/")
-    plan, failed = mend(device)
-    assert (plan.rebuilt, plan.dropped, failed) == ((), (), {})
+    done = mend(device)
+    assert (done.rebuilt, done.dropped, done.failed) == ([], [], {})
     assert not look(device)
     assert (linked.tree / "usr/link").resolve().read_text() == "tool"
     assert list((device.places.store / "builds").iterdir()) == []
 
 
 def test_a_tree_under_a_running_app_is_left_and_its_image_is_built_anew(device: Device, linked: BuiltImage) -> None:
+    device.store.remove([f"former/notes/{linked.digest}"])
     (linked.tree / "usr/added").write_text("x")
     device.running.add(linked.commit)
-    plan, failed = mend(device)
-    assert plan.rebuilt == ("notes",)
-    assert {*failed} == {"notes"}
-    assert (linked.tree / "usr/bin/tool").read_text() == "tool"
+    assert {*mend(device).failed} == {"notes"}
+    assert (linked.tree / "usr/added").exists()
+    assert device.store.images() == [linked]
+    again = device.image("notes", FILES)
+    device.store.remove([])
+    assert device.trees() == {again.commit, linked.commit}
+    assert device.store.find("former", "notes", linked.digest) is None
+
+
+def test_an_app_that_is_launched_during_the_repair_keeps_its_tree(device: Device, linked: BuiltImage) -> None:
+    (linked.tree / "usr/added").write_text("x")
+    thread = threading.Thread(target=mend, args=(device,))
+    with in_another_process(device, "store.reading()"):
+        thread.start()
+        time.sleep(0.5)
+        device.running.add(linked.commit)
+    thread.join(20)
+    assert (linked.tree / "usr/added").exists()
+
+
+def test_while_somebody_builds_nothing_is_repaired(device: Device, linked: BuiltImage) -> None:
+    """What is damaged, a build may have taken already."""
+    flip(object_of(device, linked.tree / "usr/bin/tool"))
+    before = device.store.refs(), device.objects()
+    with in_another_process(device, "store.build_lock('other', lambda: None)"), pytest.raises(Busy):
+        mend(device)
+    assert (device.store.refs(), device.objects()) == before
+
+
+def test_an_image_that_cannot_be_built_again_becomes_what_it_was_before_its_update(device: Device) -> None:
+    former = device.image("notes", {"former": "f"})
+    flip(device.image("notes", {"present": "p"}).tree / "present")
+    done = mend(device)
+    assert ({*done.failed}, done.returned) == ({"notes"}, ["notes"])
+    assert device.store.images() == [former]
+    assert [*device.store.refs()] == [f"image/notes/{former.digest}"]
+    assert device.trees() == {former.commit}
+    assert not look(device)
+    device.store.ostree.check()
+
+
+def test_a_damaged_build_by_an_older_recipe_goes_when_there_is_a_sound_one_by_the_present(device: Device) -> None:
+    older = device.image("notes", FILES)
+    device.describe("notes", ("less",))
+    flip(object_of(device, older.tree / "usr/bin/tool"))
+    assert {*mend(device).failed} == {"notes"}
+    assert device.store.newest("notes") == older
+    present = device.image("notes", {"other": "o"})
+    done = mend(device)
+    assert (done.rebuilt, done.failed) == (["notes"], {})
+    assert device.store.images() == [present]
+
+
+def test_a_damaged_image_without_a_descriptor_goes(device: Device, notes: BuiltImage) -> None:
+    (device.places.etc / "images/notes.yml").unlink()
+    flip(object_of(device, notes.tree / "usr/bin/tool"))
+    done = mend(device)
+    assert (done.rebuilt, done.dropped) == ([], [f"image/notes/{notes.digest}"])
     assert device.store.images() == []
+    assert not look(device)
+
+
+def test_a_tree_that_cannot_be_made_again_stays_as_it_is(device: Device, linked: BuiltImage) -> None:
+    (linked.tree / "usr/added").write_text("x")
+    (device.places.store / "repo/config").rename(device.places.root / "config")
+    with pytest.raises(FtosError):
+        mend(device)
+    (device.places.root / "config").rename(device.places.store / "repo/config")
+    assert (linked.tree / "usr/added").exists()
+    assert mend(device).failed == {}
+    assert not look(device)
 
 
 @pytest.mark.parametrize("content", [None, "{", '{"kind": "image"}', "of another"])
@@ -213,7 +295,7 @@ def test_a_manifest_is_written_again_from_its_commit(device: Device, notes: Buil
     damage = look(device)
     assert {*damage.manifests} == {notes.commit}
     assert not damage.refs
-    assert mend(device)[1] == {}
+    assert mend(device).failed == {}
     assert device.store.built(notes.commit) == notes
     assert not look(device)
 
@@ -227,8 +309,7 @@ def test_a_commit_of_an_older_format_is_dropped_to_be_built_again(device: Device
         device.store.check_out(commit, work)
     (device.places.store / f"manifests/{commit}.json").write_text('{"name": "notes", "packages": []}')
     assert [*look(device).refs.values()] == ["its commit has no manifest of this version"]
-    plan, _ = mend(device)
-    assert plan.rebuilt == ("notes",)
+    assert mend(device).rebuilt == ["notes"]
     assert device.cache.lock(notes.digest) == notes.manifest.lock
     assert not look(device)
 
@@ -251,9 +332,9 @@ def test_a_damaged_base_tree_or_former_build_is_dropped(device: Device) -> None:
     device.image("notes", {"present": "p"}, base=base)
     flip(object_of(device, former.tree / "former"))
     flip(object_of(device, base.tree / "usr/libc"))
-    plan, failed = mend(device)
-    assert [ref.partition("/")[0] for ref in plan.dropped] == ["former", "osbase"]
-    assert (plan.rebuilt, failed) == ((), {})
+    done = mend(device)
+    assert [ref.partition("/")[0] for ref in done.dropped] == ["former", "osbase"]
+    assert (done.rebuilt, done.failed) == ([], {})
     assert [ref.partition("/")[0] for ref in device.store.refs()] == ["image"]
 
 
@@ -287,7 +368,7 @@ def test_package_with_another_kind_of_checksum_is_judged_by_it(device: Device, n
 
 def test_a_dry_plan_changes_nothing(device: Device, notes: BuiltImage) -> None:
     flip(object_of(device, notes.tree / "usr/bin/tool"))
-    plan = plan_repair(device.builder, look(device))
-    assert plan.rebuilt == ("notes",)
+    plan = repair(device.builder, dry_run=True)
+    assert plan.rebuilt == ["notes"]
     assert device.store.images() == [notes]
     assert look(device)

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ftos.errors import FtosError, NotFound
+from ftos.errors import BuildError, FtosError, NotFound
 from ftos.host.places import Places
 from ftos.image.manifest import InstalledPackage, LockedPackage, Manifest, PackageLock
 from ftos.image.store import BuiltImage, Store, base_key, now
@@ -72,6 +72,23 @@ def test_a_published_image_is_found_with_its_files_and_packages(store: Store, pl
     assert built.packages[0].name == "nano"
     assert stat.S_IMODE(places.store.stat().st_mode) == 0o700
     assert [path.name for path in (places.store / "builds").iterdir()] == []
+    store.ostree.check()
+
+
+def test_a_manifest_that_could_not_be_read_again_is_refused_and_the_image_stays(
+    store: Store, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = publish(store, "notes", "old")
+    before = objects(places)
+    size = (places.store / f"manifests/{built.commit}.json").stat().st_size
+    monkeypatch.setattr("ftos.image.store.MANIFEST_LIMIT", size)
+    again = publish(store, "other", "old")
+    assert store.find("image", "other", DIGEST) == again
+    with pytest.raises(BuildError, match=f"what is known of notes is larger than {size} bytes"):
+        publish(store, "notes", "new", parent=built.commit)
+    assert store.find("image", "notes", DIGEST) == built
+    store.purge("other")
+    assert objects(places) == before
     store.ostree.check()
 
 

@@ -83,8 +83,8 @@ def test_builds_of_a_changed_recipe_and_of_a_descriptor_that_is_gone_go(device: 
     device.image("changed", {"a": BIG + "1"}, base=base)
     device.image("changed", {"a": BIG + "2"}, base=base)
     device.image("gone", {"a": BIG + "3"}, base=base)
-    kept = device.image("kept", {"a": "4"}, base=base)
     device.describe("changed", ("nano", "less"))
+    kept = device.image("changed", {"a": "4"}, base=base)
     (device.places.etc / "images/gone.yml").unlink()
     would = collect(device, dry_run=True).removed
     assert len(device.store.refs()) == 5
@@ -101,12 +101,57 @@ def test_builds_of_a_changed_recipe_and_of_a_descriptor_that_is_gone_go(device: 
     assert len(list((device.places.cache / "locks").iterdir())) == 2
 
 
+def test_the_newest_build_stays_with_all_that_is_its_until_there_is_one_by_the_present_recipe(device: Device) -> None:
+    """A recipe changes with an osbase, or with a fact of the host: then the app must start, also without network."""
+    base = device.base("old")
+    oldest = device.image("notes", {"a": "1"}, base=base, built_at=OLD)
+    device.describe("notes", ("less",))
+    former = device.image("notes", {"a": "2"}, base=base)
+    newest = device.image("notes", {"a": "3"}, base=base)
+    device.describe("notes", ("nano",))
+    device.base("new")
+    removed = collect(device).removed
+    assert removed.refs == [f"image/notes/{oldest.digest}"]
+    assert device.store.newest("notes") == newest
+    assert device.store.find("former", "notes", newest.digest) == former
+    assert base.tree.exists()
+    assert device.cache.lock(newest.digest) == newest.manifest.lock
+    assert device.cache.missing((*newest.manifest.lock.base, *newest.manifest.lock.packages)) == []
+    device.host("images: {keep-free: 9000T}")
+    make_room(device.builder, "notes")
+    assert device.store.newest("notes") == newest
+    present = device.image("notes", {"a": "4"})
+    (device.places.store / f"trees/{present.commit}").rename(device.places.root / "lost")
+    assert collect(device).removed.refs == []  # what is not whole can't be launched
+    (device.places.root / "lost").rename(device.places.store / f"trees/{present.commit}")
+    assert sorted(ref.split("/")[0] for ref in collect(device).removed.refs) == ["former", "image", "osbase"]
+    assert device.store.images() == [present]
+
+
+def test_of_a_pinned_image_the_builds_by_all_recipes_stay_until_it_is_unpinned(device: Device) -> None:
+    pinned = device.image("notes", {"a": "1"})
+    device.builder.holds.put("notes", Hold(pinned=True, recipe=pinned.digest))
+    device.describe("notes", ("less",))
+    present = device.image("notes", {"a": "2"})
+    assert collect(device).removed.refs == []
+    assert device.cache.lock(pinned.digest) == pinned.manifest.lock
+    device.builder.purge("notes")
+    assert collect(device).removed.files == 0
+    assert device.cache.lock(pinned.digest) == pinned.manifest.lock
+    assert device.cache.missing(pinned.manifest.lock.packages) == []
+    device.builder.holds.put("notes", Hold())
+    assert collect(device).removed.files == 1
+    assert device.cache.lock(pinned.digest) is None
+    assert device.cache.lock(present.digest) == present.manifest.lock
+
+
 def test_an_app_that_runs_keeps_its_stale_image_and_the_base_of_it(device: Device) -> None:
     base = device.base("old")
     built = device.image("notes", {"a": "1"}, base=base)
     device.base("new")
     device.running.add(built.commit)
     device.describe("notes", ("less",))
+    device.image("notes", {"a": "2"})
     assert collect(device).removed.refs == []
     device.running.clear()
     refs = collect(device).removed.refs
@@ -244,6 +289,21 @@ def test_what_a_launch_has_found_stays_until_its_record_is_written(device: Devic
     assert (built.tree / "a").read_text() == "1"
 
 
+def test_a_launch_does_not_wait_for_a_commit(device: Device) -> None:
+    device.image("notes", {"a": "1"})
+    launched = threading.Event()
+
+    def launch() -> None:
+        with device.store.reading():
+            launched.set()
+
+    with in_another_process(device, "store.changing()"):
+        thread = threading.Thread(target=launch)
+        thread.start()
+        assert launched.wait(5)
+    thread.join(10)
+
+
 # --- purge ---
 
 
@@ -332,32 +392,51 @@ def test_with_room_nothing_goes(device: Device) -> None:
     assert device.progress.notes == []
 
 
-def test_without_room_all_goes_that_may_and_it_is_said(device: Device) -> None:
-    for name, days in (("b", 3), ("a", 2), ("c", 1), ("pinned", 4), ("coming", 5)):
-        built = device.image(name, {"a": name}, built_at=OLD)
-        used(device, name, days)
-    device.builder.holds.put("pinned", Hold(pinned=True))
+def test_when_no_purge_would_make_the_room_nothing_is_purged_for_it(device: Device) -> None:
+    """Else an image would go at each build of another, without end."""
+    device.image("notes", {"a": "1"}, built_at=OLD)
+    used(device, "notes", 40)
+    gone = device.image("gone", {"a": "2"}, built_at=OLD)
+    (device.places.etc / "images/gone.yml").unlink()
     device.host("images: {keep-free: 9000T}")
-    make_room(device.builder, "coming")
-    assert images(device) == ["coming", "pinned"]
-    assert device.progress.notes == ["space is short: purged b, a, c"]
-    # Packages of images that may come back go at last, and those of what is about to be built do not.
-    assert device.cache.lock(built.digest) is not None
-    kept = [image.manifest.lock.packages[0] for image in device.store.images()]
-    assert len(packages(device)) == len(kept) == 2
-    assert device.cache.missing(kept) == []
+    upkeep = Upkeep(device.builder)
+    upkeep.make_room()
+    assert upkeep.removed.images == []
+    assert upkeep.removed.notes == [
+        "not even a purge of all idle images would keep 9000T free, so none is purged for it"
+    ]
+    assert images(device) == ["notes"]
+    assert not gone.tree.exists()
+
+
+def test_a_dry_run_counts_nothing_twice(device: Device) -> None:
+    device.image("gone", {"a": BIG}, built_at=OLD)
+    device.image("idle", {"a": BIG, "b": BIG + "2"}, built_at=OLD)
+    (device.places.etc / "images/gone.yml").unlink()
+    device.host("images: {purge-after: 1d, keep-free: 9000T}")
+    would, did = Upkeep(device.builder, dry_run=True), Upkeep(device.builder)
+    would.tidy()
+    did.tidy()
+    assert would.removed == did.removed
+    assert did.removed.images == ["gone", "idle"]
+    assert did.removed.files == 2  # the lock and the package of what has no descriptor
 
 
 ON_A_SMALL_DISK = """
 import sys
 from pathlib import Path
+from ftos.image.holds import Hold
+from ftos.image.manifest import PackageLock
 from ftos.image.upkeep import Upkeep, make_room
 from ftos.image.usage import free_space
 from tests.unit.image.conftest import Device
-from tests.unit.image.test_upkeep import OLD, images, used
+from tests.unit.image.test_upkeep import BIG, OLD, images, packages, used
 
 place = Path(sys.argv[1])
 device = Device(place)
+"""
+
+ONLY_WHAT_IS_NEEDED = """
 for name, days in (("older", 3), ("newer", 2)):
     device.image(name, {"a": name * 400_000}, built_at=OLD)
     used(device, name, days)
@@ -372,27 +451,51 @@ assert images(device) == ["newer"]
 assert free_space(place) >= wanted
 """
 
+ALL_THAT_MAY = """
+for name, days in (("b", 3), ("a", 2), ("c", 1), ("today", 0.9), ("pinned", 4), ("coming", 5)):
+    built = device.image(name, {"a": name * 500_000}, built_at=OLD)
+    used(device, name, days)
+    (device.places.cache / f"packages/{built.manifest.lock.packages[0].checksum.replace(':', '-')}").write_text(BIG)
+device.builder.holds.put("pinned", Hold(pinned=True))
+wanted = free_space(place) + 3 * 500_000 + 2 * len(BIG)
+device.host(f"images: {{keep-free: '{wanted}'}}")
+plan = Upkeep(device.builder, dry_run=True)
+plan.make_room(("coming",))
+make_room(device.builder, "coming")
+assert images(device) == ["coming", "pinned", "today"], images(device)
+assert device.progress.notes == ["space is short: purged b, a, c"]
+assert plan.removed.images == ["b", "a", "c"], plan.removed
+assert free_space(place) >= wanted
+# Packages of images that may come back go at last, and those of what is about to be built do not.
+assert device.cache.lock(built.digest) is not None
+kept = [image.manifest.lock.packages[0] for image in device.store.images()]
+assert len(packages(device)) == len(kept) == 3
+assert device.cache.missing(kept) == []
+"""
 
-def test_a_dry_run_counts_nothing_twice(device: Device) -> None:
-    device.image("gone", {"a": BIG}, built_at=OLD)
-    device.image("idle", {"a": BIG, "b": BIG + "2"}, built_at=OLD)
-    (device.places.etc / "images/gone.yml").unlink()
-    device.host("images: {purge-after: 1d, keep-free: 9000T}")
-    would, did = Upkeep(device.builder, dry_run=True), Upkeep(device.builder)
-    would.tidy()
-    did.tidy()
-    assert would.removed == did.removed
-    assert did.removed.images == ["gone", "idle"]
-    assert did.removed.files == 3  # the lock of what has no descriptor, and both package files
+PINNED_AND_PURGED = """
+built = device.image("pinned", {"a": "1"}, built_at=OLD)
+device.builder.holds.put("pinned", Hold(pinned=True, recipe=built.digest))
+device.builder.purge("pinned")
+surplus = device.package("surplus", BIG.encode())
+device.describe("some")
+lock = PackageLock(base=(), packages=(surplus,), indexes={})
+device.cache.save_lock(device.builder.recipe(device.builder.catalog.image("some")).digest, lock)
+device.host(f"images: {{keep-free: '{free_space(place) + len(BIG) // 2}'}}")
+make_room(device.builder, "coming")
+assert device.cache.missing([surplus]) == [surplus]
+assert device.cache.missing(built.manifest.lock.packages) == []
+"""
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
-def test_only_so_much_goes_as_is_needed(checkout: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("statements", [ONLY_WHAT_IS_NEEDED, ALL_THAT_MAY, PINNED_AND_PURGED])
+def test_what_goes_for_room(checkout: Path, tmp_path: Path, statements: str) -> None:
     """On a file system of its own, on which nobody else takes space."""
     script = 'mount -t tmpfs -o size=64M tmpfs "$1" && exec "$2" -c "$3" "$1"'
     command = ["unshare", "--mount", "--propagation=private", "sh", "-c", script, "sh"]
     done = subprocess.run(
-        [*command, str(tmp_path), sys.executable, ON_A_SMALL_DISK],
+        [*command, str(tmp_path), sys.executable, ON_A_SMALL_DISK + statements],
         cwd=checkout,
         capture_output=True,
         text=True,
