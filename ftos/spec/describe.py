@@ -131,7 +131,7 @@ KEYS: dict[type[records.Record], dict[str, str]] = {
     },
     records.Keeping: {
         "purge-after": "images that were not used for so long are purged: 90d",
-        "keep-free": "when the disk has less free space than this, the images longest unused are purged: 1G",
+        "keep-free": "with less free space, images that nobody used for a day are purged, longest unused first: 1G",
     },
     records.Service: _COMMON
     | {
