@@ -8,6 +8,7 @@ containers and need root.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +16,25 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 ORDER = ("unit", "native", "sandbox", "hostile", "image", "fault")
+MARKS = {"sandbox": "sandbox", "hostile": "sandbox", "image": "build", "fault": "fault"}
+"""Folder of tests that launch containers, and thus need root → mark by which they are chosen."""
+PROGRAMS = {"image": ("ostree", "apt-get", "dpkg-deb"), "fault": ("ostree",)}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def place(item: pytest.Item) -> int:
-        return ORDER.index(item.path.relative_to(CHECKOUT / "tests").parts[0])
+    def folder(item: pytest.Item) -> str:
+        return item.path.relative_to(CHECKOUT / "tests").parts[0]
 
-    items.sort(key=place)
+    items.sort(key=lambda item: ORDER.index(folder(item)))
+    for item in items:
+        if folder(item) not in MARKS:
+            continue
+        item.add_marker(getattr(pytest.mark, MARKS[folder(item)]))
+        if os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="containers are launched by root"))
+        for program in PROGRAMS.get(folder(item), ()):
+            if shutil.which(program) is None:
+                item.add_marker(pytest.mark.skip(reason=f"there is no {program}"))
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,15 +12,6 @@ import pytest
 
 from ftos.runtime.cgroups import hierarchy
 from tests.sandbox.harness import Sandbox
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.sandbox)
-            if os.geteuid() != 0:
-                item.add_marker(pytest.mark.skip(reason="containers are launched by root"))
 
 
 def assert_nothing_left(sandbox: Sandbox) -> None:
