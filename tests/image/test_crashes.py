@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from ftos.errors import BuildError
 from ftos.host.places import Places
+from ftos.image.manifest import LockedPackage
 from tests.image.harness import Recorder, builder, image
 
 PYTHON = (sys.executable, "-m", "tests.image.harness")
@@ -51,6 +53,11 @@ def read(path: Path) -> str:
         return ""
 
 
+def cached(cache: Path, packages: Iterable[LockedPackage]) -> list[Path]:
+    """Their files in the cache."""
+    return [cache / "packages" / package.checksum.replace(":", "-") for package in packages]
+
+
 def kill_at(checkout: Path, places: Places, name: str, stages: tuple[str, ...]) -> None:
     """Kill a build of image `name` at each of `stages`, one after another."""
     for stage in stages:
@@ -82,7 +89,12 @@ def test_kill_9_at_each_stage_of_a_whole_build_from_the_cache(checkout: Path, sh
 def test_kill_9_at_each_stage_of_a_fetch(checkout: Path, shared: Places) -> None:
     builder(shared).ensure(image("twice", packages=("nano",)))
     builder(shared).store.purge("fetched")
-    (shared.cache / f"locks/{builder(shared).recipe(image('fetched', packages=('nano',))).digest}.json").unlink()
+    digest = builder(shared).recipe(image("fetched", packages=("nano",))).digest
+    lock = builder(shared).cache.lock(digest)
+    assert lock is not None
+    for file in cached(shared.cache, lock.packages):
+        file.unlink()
+    (shared.cache / f"locks/{digest}.json").unlink()
     kill_at(checkout, shared, "fetched", ("fetched: refresh", "fetched: find", "fetched: download", "fetched: install"))
     assert builder(shared).ensure(image("fetched", packages=("nano",)))
     assert left_builds(shared) == []
@@ -146,12 +158,12 @@ def test_ctrl_c_leaves_the_store_as_it_was_and_no_directory(shared: Places, stag
 @pytest.mark.fault
 def test_a_damaged_package_in_the_cache_is_noticed(shared: Places, places: Places) -> None:
     """The cache is root's own, but disks fail: dpkg reads a checksum of its own."""
-    builder(shared).ensure(image("twice", packages=("nano",)))
+    lock = builder(shared).ensure(image("twice", packages=("nano",))).manifest.lock
     own = places.root / "own-cache"
     subprocess.run(["cp", "-al", str(shared.cache), str(own)], check=True)
     places.cache.unlink()
     places.cache.symlink_to(own)
-    biggest = max(own.glob("packages/*"), key=lambda path: path.stat().st_size)
+    biggest = max(cached(own, lock.base), key=lambda path: path.stat().st_size)
     data = bytearray(biggest.read_bytes())
     data[len(data) // 2 :] = bytes(len(data) - len(data) // 2)
     biggest.unlink()
