@@ -108,7 +108,7 @@ def test_kill_9_at_random_moments(checkout: Path, shared: Places) -> None:
     builder(shared).store.purge("killed")
     seed = random.randrange(1 << 32)
     moments = random.Random(seed)
-    for _ in range(8):
+    for _ in range(4):
         before = state(shared)
         process = child(checkout, shared, "killed", "no stage")
         time.sleep(moments.uniform(0.3, 4.5))
