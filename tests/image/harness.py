@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from msgspec.structs import replace
 from ftos.host.facts import HostFacts, gather
 from ftos.host.places import Places
 from ftos.image.build import ImageBuilder
+from ftos.plan.records import FOREIGN_BASE, ID_COUNT
 from ftos.runtime.container import run_to_end
 from ftos.spec.catalog import Catalog
 from ftos.spec.records import Image
@@ -71,6 +73,18 @@ def builder(places: Places, progress: Recorder | None = None, *, offline: bool =
         facts = HostFacts(facts.architecture, "none", "C.UTF-8", "Etc/UTC", None, UNREACHABLE)
     runner = partial(run_to_end, places)
     return ImageBuilder(places, catalog, facts, runner, progress or Recorder(), in_use=tuple)
+
+
+def assert_nothing_dangerous(tree: Path) -> None:
+    """What holds of every committed tree: no special file, setuid bit, extended attribute or id of the host."""
+    for directory, _, files in os.walk(tree):
+        for path in (Path(directory), *(Path(directory, file) for file in files)):
+            status = path.lstat()
+            assert stat.S_IFMT(status.st_mode) in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK), path
+            assert stat.S_ISLNK(status.st_mode) or not status.st_mode & 0o6000, path
+            assert FOREIGN_BASE <= status.st_uid < FOREIGN_BASE + ID_COUNT, path
+            assert FOREIGN_BASE <= status.st_gid < FOREIGN_BASE + ID_COUNT, path
+            assert os.listxattr(path, follow_symlinks=False) == [], path
 
 
 def fresh(root: Path, shared: Places) -> Places:
