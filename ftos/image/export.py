@@ -96,6 +96,8 @@ def _current(target: Path, ref: str) -> str | None:
 
 def _write_summary(target: Path, key: str, home: Path) -> None:
     """Make it beside, since ostree would take the signature away first, and then ask the key's owner for a new one."""
+    for leftover in (target / "tmp").glob("summary-*"):  # of an export that was killed
+        shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(prefix="summary-", dir=target / "tmp") as beside:
         shutil.copyfile(target / "config", Path(beside, "config"))
         for name in _SHARED:

@@ -518,6 +518,43 @@ def test_kill_9_leaves_the_store_sound_and_the_next_pull_works(
     store.ostree.check()
 
 
+EXPORT = """
+import os, signal, sys
+from pathlib import Path
+from ftos.host.places import Places
+from ftos.image.export import choose, export
+from ftos.image.ostree import Ostree
+from ftos.image.store import Store
+from tests.image.harness import Recorder
+
+def die(*arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+root, served, key, home, step = sys.argv[1:]
+setattr(Ostree, step, die)
+store = Store(Places(Path(root)), tuple)
+export(store, choose(store, ()), Path(served), key, Path(home), Recorder())
+"""
+
+
+@pytest.mark.parametrize("step", ["pull_local", "sign", "make_delta", "set_ref", "write_summary", "prune"])
+def test_kill_9_before_a_step_of_an_export_leaves_what_was_served_or_the_new(
+    fleet: Fleet, exported: BuiltImage, phone: Phone, checkout: Path, step: str
+) -> None:
+    second = publish(fleet.store, "notes", "2", parent=exported.commit)
+    root = fleet.store.root.parents[3]
+    command = [sys.executable, "-c", EXPORT, str(root), str(fleet.served), fleet.key.id, str(fleet.key.home), step]
+    assert subprocess.run(command, cwd=checkout, check=False, timeout=60).returncode == -signal.SIGKILL
+    taken = take(phone)
+    assert taken is not None, phone.progress.notes
+    assert taken.commit == (second if step == "prune" else exported).commit
+    fleet.export()
+    subprocess.run(["ostree", "fsck", "--quiet", f"--repo={fleet.served}"], check=True)
+    assert list((fleet.served / "tmp").glob("summary-*")) == []
+    served = phone.builder.remotes.served(NOTES, DIGEST)
+    assert served == second.manifest
+
+
 def test_an_export_can_be_pulled_with_ostree_alone(
     fleet: Fleet, exported: BuiltImage, server: Server, tmp_path: Path, key: Key
 ) -> None:
